@@ -71,8 +71,8 @@ class ClientError(_Visible):
 class Unavailable(_Visible):
     """Nobody could serve the request now.
 
-    503 `no_deployment_available` and 429 `rate_limited` carry *retry_after_s* (seconds, at least 1);
-    504 `deadline_exceeded` does not, because a retry would cost a whole attempt budget again.
+    503 `no_deployment_available` and 429 `rate_limited` carry *retry_after_s* (seconds, at least
+    1); 504 `deadline_exceeded` does not: a retry would cost a whole attempt budget again.
     """
 
     def __init__(
@@ -96,6 +96,7 @@ class Fault(enum.StrEnum):
     CONNECT = "connect"  # nothing was sent
     RESET = "reset"  # the connection broke after we sent
     CORRUPT = "corrupt"  # 200, but not vectors that may be handed out
+    CANCELLED = "cancelled"  # the client left while the call was open
     TOO_LONG = "too_long"  # the provider's own limit on input length or batch size
 
 

@@ -1,0 +1,147 @@
+"""One attempt: one wire call with a deadline, its reply checked, its watchers told.
+
+    watchers before → one wire call → reply checked → watchers after
+
+Called by the LiteLLM provider and by nothing else on the request path, so that money and health
+hook in at one place: a `Watcher` may refuse the call before anything is sent, and is told the
+outcome of every call exactly once, cancellation included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from plugins._dialects import WireReply, WireRequest, dialect
+from plugins._errors import Fault, ProviderFault
+from plugins._pool import Candidate, Endpoint
+from plugins._vectors import check
+
+__all__ = ["Attempt", "Outcome", "Served", "Transport", "Watcher", "attempt"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What is about to be sent, without text or key; *tokens* are ours, end tokens included."""
+
+    request_id: str
+    candidate: Candidate
+    consumer: str | None
+    inputs: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended. *fault* is None for success.
+
+    *prompt_tokens* and *cost_nano_usd* are what was billed as far as known: the provider's count,
+    else ours; 0 when nothing was sent. *sent* is False only when nothing left this machine.
+    """
+
+    fault: ProviderFault | None
+    prompt_tokens: int
+    cost_nano_usd: int
+    sent: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Checked vectors, float32 of shape (n, 4096), rows of length 1, and what they cost."""
+
+    vectors: npt.NDArray[np.float32]
+    prompt_tokens: int
+    cost_nano_usd: int
+
+
+class Watcher(Protocol):
+    """Somebody who must see every attempt: the log, later the ledger and health."""
+
+    async def before(self, attempt: Attempt) -> None:
+        """Agree to the call, or raise `ProviderFault(sent=False)` to have it not made."""
+
+    async def after(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Take note of the outcome. Must not raise."""
+
+
+class Transport(Protocol):
+    """The wire: `plugins._wire.Wire`."""
+
+    async def send(
+        self, endpoint: Endpoint, request: WireRequest, *, timeout_s: float, max_bytes: int
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Make one wire call and return status, lower-case headers and the decompressed body."""
+
+
+async def attempt(
+    what: Attempt,
+    texts: Sequence[str],
+    counts: Sequence[int],
+    *,
+    timeout_s: float,
+    transport: Transport,
+    watchers: Sequence[Watcher],
+    clock: Callable[[], float],
+) -> Served:
+    """Make one wire call for *texts* and return vectors that may be handed out.
+
+    Raises:
+        ProviderFault: the call failed, or its reply is not n good vectors.
+    """
+    for watcher in watchers:
+        await watcher.before(what)
+    started = clock()
+    outcome: Outcome | None = None
+    try:
+        reply = await _exchange(what, texts, counts, timeout_s, transport)
+        tokens = reply.prompt_tokens if reply.prompt_tokens is not None else what.tokens
+        cost = what.candidate.cost_nano_usd(tokens)
+        if reply.cost_usd is not None:  # the provider's own invoice line beats our price list
+            cost = int((reply.cost_usd * 1_000_000_000).to_integral_value(rounding="ROUND_CEILING"))
+        outcome = Outcome(None, tokens, cost, True, clock() - started)
+        return Served(reply.vectors, tokens, cost)
+    except ProviderFault as fault:
+        outcome = _failed(what, fault, clock() - started)
+        raise
+    except asyncio.CancelledError:
+        fault = ProviderFault(Fault.CANCELLED, "the request was cancelled while the call was open")
+        outcome = _failed(what, fault, clock() - started)
+        raise
+    finally:
+        if outcome is None:  # a bug of ours: still one outcome, counted as spent
+            fault = ProviderFault(Fault.SERVER, "internal error while the call was open")
+            outcome = _failed(what, fault, clock() - started)
+        for watcher in watchers:
+            await watcher.after(what, outcome)
+
+
+def _failed(what: Attempt, fault: ProviderFault, seconds: float) -> Outcome:
+    """Return the outcome of a failed call: what was sent may have been billed in full."""
+    tokens = what.tokens if fault.sent else 0
+    return Outcome(fault, tokens, what.candidate.cost_nano_usd(tokens), fault.sent, seconds)
+
+
+async def _exchange(
+    what: Attempt,
+    texts: Sequence[str],
+    counts: Sequence[int],
+    timeout_s: float,
+    transport: Transport,
+) -> WireReply:
+    endpoint = what.candidate.endpoint
+    if endpoint.target is None or endpoint.dialect is None:
+        raise ProviderFault(Fault.MODEL, "not a qwen3/ deployment", sent=False)
+    speak = dialect(endpoint.dialect)
+    request = speak.request(endpoint.target, texts, counts)
+    status, headers, body = await transport.send(
+        endpoint, request, timeout_s=timeout_s, max_bytes=speak.max_reply_bytes(len(texts))
+    )
+    reply = speak.reply(status, headers, body, len(texts), endpoint.target)
+    vectors = check(reply.vectors, texts, normalised=endpoint.target.normalised)
+    return WireReply(vectors, reply.prompt_tokens, reply.cost_usd)

@@ -1,0 +1,46 @@
+"""One log line per failed attempt, for the operator: which deployment, why, what it cost.
+
+Holds no text, no key and no provider prose: a `ProviderFault` carries our own words only.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from plugins._attempt import Attempt, Outcome
+
+__all__ = ["AttemptLog"]
+
+log = logging.getLogger("qwen3_router.attempt")
+
+
+class AttemptLog:
+    """A `Watcher` that logs failures as warnings and successes at debug level."""
+
+    async def before(self, attempt: Attempt) -> None:
+        """Agree to every call."""
+
+    async def after(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Write the line."""
+        fault = outcome.fault
+        if fault is None:
+            log.debug(
+                "attempt ok: deployment=%s request=%s inputs=%d tokens=%d nano_usd=%d ms=%.0f",
+                attempt.candidate.id,
+                attempt.request_id,
+                attempt.inputs,
+                outcome.prompt_tokens,
+                outcome.cost_nano_usd,
+                outcome.seconds * 1000,
+            )
+            return
+        log.warning(
+            "attempt failed: deployment=%s request=%s fault=%s status=%s sent=%s reason=%r ms=%.0f",
+            attempt.candidate.id,
+            attempt.request_id,
+            fault.fault,
+            fault.status or "-",
+            "yes" if outcome.sent else "no",
+            fault.detail,
+            outcome.seconds * 1000,
+        )

@@ -1,0 +1,75 @@
+"""Requests in flight: one `Exchange` from the front door to the reply, found by an id that we make.
+
+Never keyed on LiteLLM's call id, which a client can set. Exchanges that nobody closed (a hook that
+LiteLLM did not call because the client left) are swept, so the table cannot grow for ever.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from plugins._errors import ClientError, Unavailable
+from plugins._plan import Plan
+from plugins._request import Asked
+
+__all__ = ["ID_HEADER", "PLAN_KEY", "Exchange", "Exchanges"]
+
+ID_HEADER = "x-router-request-id"
+# Where the id travels inside LiteLLM: request metadata survives retries and fallbacks.
+PLAN_KEY = "qwen3_router_request"
+_SWEEP_EVERY = 512
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request: *asked* once it was understood, *plan* once it was admitted.
+
+    *error* is what the client will be told, once that is known. *door* tells whether the front
+    door holds the exchange (then it closes it); *replied* that checked vectors were handed out.
+    """
+
+    id: str
+    received_at: float
+    asked: Asked | None = None
+    plan: Plan | None = None
+    error: ClientError | Unavailable | None = None
+    door: bool = False
+    entered: bool = False
+    replied: bool = False
+
+
+class Exchanges:
+    """The table of exchanges; *clock* is monotonic, in seconds."""
+
+    def __init__(self, clock: Callable[[], float], keep_s: float = 3600.0) -> None:
+        self._clock = clock
+        self._keep_s = keep_s
+        self._open: dict[str, Exchange] = {}
+        self._opened = 0
+
+    def open(self) -> Exchange:
+        """Start an exchange with a fresh id."""
+        self._opened += 1
+        if self._opened % _SWEEP_EVERY == 0:
+            self._sweep()
+        exchange = Exchange(f"req_{secrets.token_hex(12)}", self._clock())
+        self._open[exchange.id] = exchange
+        return exchange
+
+    def get(self, id_: object) -> Exchange | None:
+        """Return the open exchange with that id, if there is one."""
+        return self._open.get(id_) if isinstance(id_, str) else None
+
+    def close(self, exchange: Exchange) -> None:
+        """Forget *exchange*."""
+        self._open.pop(exchange.id, None)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def _sweep(self) -> None:
+        oldest = self._clock() - self._keep_s
+        for exchange in [one for one in self._open.values() if one.received_at < oldest]:
+            self.close(exchange)

@@ -1,0 +1,73 @@
+"""How LiteLLM is led: admission as its hook calls it, and the exceptions its Router understands.
+
+Tried on the pinned release: after `ServiceUnavailableError` the Router tries the group again at
+once, after `NotFoundError` it leaves the group for the next order or fallback without waiting, and
+after `HTTPException` 403 it stops (it takes it for a guardrail's word).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import litellm
+from fastapi import HTTPException
+
+from plugins import _runtime
+from plugins._consumer import consumer_of
+from plugins._errors import ClientError, Unavailable, error_body, error_headers
+from plugins._exchange import PLAN_KEY, Exchange
+
+__all__ = ["again", "enter", "exchange_of", "http_exception", "move_on", "stop"]
+
+
+async def enter(identity: Any, data: dict[str, Any], call_type: str) -> dict[str, Any] | None:
+    """Admit LiteLLM's request *data* if it is for one of our groups; see `Runtime.enter`.
+
+    Raises:
+        HTTPException: the request is refused, at no cost.
+    """
+    if call_type != "aembedding":
+        return None
+    headers = (data.get("proxy_server_request") or {}).get("headers") or {}
+    try:
+        await _runtime.current().enter(data, headers, consumer_of(identity))
+    except (ClientError, Unavailable) as error:
+        raise http_exception(error) from None
+    return data
+
+
+def exchange_of(data: dict[str, Any] | None) -> Exchange | None:
+    """Return the exchange of LiteLLM's request *data*, if it is one of ours."""
+    metadata = (data or {}).get("metadata") or {}
+    return _runtime.current().exchanges.get(metadata.get(PLAN_KEY))
+
+
+def again(model: str) -> Exception:
+    """Return the exception after which LiteLLM's Router tries the same group again at once."""
+    return litellm.ServiceUnavailableError(
+        message="the attempt failed", model=model, llm_provider="qwen3"
+    )
+
+
+def move_on(model: str) -> Exception:
+    """Return the exception after which LiteLLM's Router leaves this order or group for the next."""
+    return litellm.NotFoundError(
+        message="nobody is left in this group for this request", model=model, llm_provider="qwen3"
+    )
+
+
+def stop(exchange: Exchange) -> HTTPException:
+    """Note why the request ended and return the exception after which LiteLLM's Router stops.
+
+    The client never sees the 403: our failure hook puts the noted error in its place.
+    """
+    if exchange.error is None and exchange.plan is not None:
+        exchange.error = exchange.plan.failure(_runtime.current().clock())
+    return HTTPException(status_code=403, detail="the request has ended")
+
+
+def http_exception(error: ClientError | Unavailable) -> HTTPException:
+    """Return *error* as LiteLLM passes it on; the front door restores the body's exact shape."""
+    return HTTPException(
+        status_code=error.status, detail=error_body(error), headers=error_headers(error)
+    )

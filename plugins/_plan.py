@@ -1,0 +1,165 @@
+"""One request's state: what was asked, what is still missing, who was tried, what it cost.
+
+A plan lives from admission to the reply and is shared by all attempts of the request, in either
+path. It keeps the checked vector of every input, so the next attempt sends only what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from plugins._errors import ProviderFault, Unavailable
+from plugins._pick import pick
+from plugins._pool import Candidate
+from plugins._request import Asked
+from plugins._vectors import NATIVE
+
+__all__ = ["Plan", "format_query", "split"]
+
+Matrix = npt.NDArray[np.float32]
+_MOST_RETRY_AFTER_S = 60
+
+
+def format_query(instruct: str, text: str) -> str:
+    """Return *text* as a query (no space after `Query:`; Qwen3-Embedding README)."""
+    return f"Instruct: {instruct}\nQuery:{text}"
+
+
+def split(
+    counts: Sequence[int], indices: Sequence[int], max_inputs: int, max_tokens: int | None
+) -> list[list[int]]:
+    """Return *indices* in chunks of at most *max_inputs* inputs and *max_tokens* tokens, in order.
+
+    An input that alone exceeds *max_tokens* gets a chunk of its own: the provider may take it.
+    """
+    chunks: list[list[int]] = []
+    tokens = 0
+    for i in indices:
+        full = chunks and (
+            len(chunks[-1]) >= max_inputs
+            or (max_tokens is not None and tokens + counts[i] > max_tokens)
+        )
+        if not chunks or full:
+            chunks.append([])
+            tokens = 0
+        chunks[-1].append(i)
+        tokens += counts[i]
+    return chunks
+
+
+@dataclass(slots=True)
+class Plan:
+    """The state of one request.
+
+    *texts* go to the provider byte for byte; *counts* are their tokens, end token included.
+    *groups* are the candidates of the group and of each of its fallbacks, in that order.
+    *attempts* bounds the rounds; in one round each missing input is in exactly one wire call.
+    *deadline* is a reading of the clock that is passed to the methods, in seconds.
+    """
+
+    id: str
+    asked: Asked
+    dimensions: int
+    texts: tuple[str, ...]
+    counts: tuple[int, ...]
+    groups: tuple[tuple[Candidate, ...], ...]
+    group_names: tuple[str, ...]
+    attempts: int
+    deadline: float
+    region: str | None = None
+    consumer: str | None = None
+    rounds: int = 0
+    calls: int = 0
+    tokens: int = 0
+    cost_nano_usd: int = 0
+    served_by: list[str] = field(default_factory=list)
+    faults: list[tuple[str, ProviderFault]] = field(default_factory=list)
+    _tried: set[str] = field(default_factory=set)
+    _vectors: Matrix | None = None
+    _have: list[bool] = field(default_factory=list)
+
+    def missing(self) -> list[int]:
+        """Return the positions of the inputs that have no checked vector yet."""
+        if not self._have:
+            return list(range(len(self.texts)))
+        return [i for i, have in enumerate(self._have) if not have]
+
+    def admits(self, candidate: Candidate) -> str | None:
+        """Return why *candidate* cannot serve what is missing, or None if it can."""
+        if candidate.off is not None:
+            return candidate.off
+        if candidate.endpoint.key in self._tried:
+            return "already tried in this request"
+        if self.region is not None and candidate.region != self.region:
+            return f"outside region {self.region}"
+        if max(self.counts, default=0) > candidate.max_tokens_per_input:
+            return f"takes at most {candidate.max_tokens_per_input} tokens per input"
+        return None
+
+    def next(self, draw: Callable[[], float], now: float) -> Candidate | None:
+        """Return who should be tried next, or None when the request has to end."""
+        if self.rounds >= self.attempts or now >= self.deadline:
+            return None
+        return pick(self.groups, self.admits, draw)
+
+    def begin(self, candidate: Candidate) -> None:
+        """Note that *candidate* is being tried: its endpoint is out for the rest of the request."""
+        self.rounds += 1
+        self._tried.add(candidate.endpoint.key)
+
+    def accept(
+        self,
+        indices: Sequence[int],
+        rows: Matrix,
+        candidate: Candidate,
+        tokens: int,
+        cost_nano_usd: int,
+    ) -> None:
+        """Keep checked *rows*, float32 of shape (len(indices), 4096), and what they cost."""
+        if self._vectors is None:
+            self._vectors = np.empty((len(self.texts), NATIVE), dtype=np.float32)
+            self._have = [False] * len(self.texts)
+        self._vectors[list(indices)] = rows
+        for i in indices:
+            self._have[i] = True
+        self.tokens += tokens
+        self.cost_nano_usd += cost_nano_usd
+        if candidate.id not in self.served_by:
+            self.served_by.append(candidate.id)
+
+    def vectors(self) -> Matrix:
+        """Return all vectors, float32 of shape (n, 4096), rows of length 1.
+
+        Raises:
+            RuntimeError: an input is still missing.
+        """
+        if self._vectors is None or not all(self._have):
+            raise RuntimeError("the request is not complete")
+        return self._vectors
+
+    def failure(self, now: float) -> Unavailable:
+        """Return the error that ends this request; it names no provider and no cause of theirs."""
+        if now >= self.deadline:
+            return Unavailable(
+                504, "deadline_exceeded", "No deployment answered within the request's deadline."
+            )
+        if self.rounds == 0:
+            return Unavailable(
+                503,
+                "no_deployment_available",
+                f"No deployment of {self.asked.group} can be used now.",
+                retry_after_s=30,
+            )
+        waits = [fault.retry_after_s for _, fault in self.faults if fault.retry_after_s]
+        wait = min(waits) if waits else 1
+        return Unavailable(
+            503,
+            "no_deployment_available",
+            f"No deployment of {self.asked.group} could serve the request "
+            f"({self.rounds} of at most {self.attempts} attempts used).",
+            retry_after_s=int(min(max(wait, 1), _MOST_RETRY_AFTER_S)),
+        )

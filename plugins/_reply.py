@@ -1,0 +1,56 @@
+"""The bytes of a reply in OpenAI's shape, and the headers that say how it came about.
+
+The body is joined from ready pieces (one encoded vector each), so that no float becomes a Python
+object and no serialiser walks the vectors again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import orjson
+
+from plugins._plan import Plan
+from plugins._vectors import cut, encode_base64, encode_floats
+
+__all__ = ["assemble", "body", "headers", "usd"]
+
+
+def body(plan: Plan) -> bytes:
+    """Return the JSON reply for a complete *plan*: exact dimensions and encoding, asked model."""
+    vectors = cut(plan.vectors(), plan.dimensions)
+    encode = encode_base64 if plan.asked.encoding == "base64" else encode_floats
+    return assemble(encode(vectors), plan.asked.model, plan.tokens)
+
+
+def assemble(pieces: Sequence[bytes], model: str, tokens: int) -> bytes:
+    """Return OpenAI's list object around *pieces*, each the JSON of one embedding."""
+    items = b",".join(
+        b'{"object":"embedding","index":%d,"embedding":%b}' % (i, piece)
+        for i, piece in enumerate(pieces)
+    )
+    return (
+        b'{"object":"list","data":[%b],"model":%b,"usage":{"prompt_tokens":%d,"total_tokens":%d}}'
+        % (
+            items,
+            orjson.dumps(model),
+            tokens,
+            tokens,
+        )
+    )
+
+
+def headers(plan: Plan) -> dict[str, str]:
+    """Return our headers: who answered, in how many wire calls, at what cost."""
+    return {
+        "x-router-deployment": ",".join(plan.served_by),
+        "x-router-attempts": str(plan.calls),
+        "x-router-cost-usd": usd(plan.cost_nano_usd),
+        "x-router-request-id": plan.id,
+    }
+
+
+def usd(nano_usd: int) -> str:
+    """Return nano-dollars as plain decimal dollars, such as `0.00000042`."""
+    return f"{Decimal(nano_usd).scaleb(-9).normalize():f}" if nano_usd else "0"

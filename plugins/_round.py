@@ -1,0 +1,84 @@
+"""One round of a request: what is still missing, sent to one deployment in calls of its size.
+
+Chunks run side by side within the deployment's concurrency. Good chunks are kept in the plan even
+when a sibling fails, and a failed chunk stops those not yet started, so nothing good is paid twice
+and a sick deployment is not asked on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from plugins._attempt import Attempt, Transport, Watcher, attempt
+from plugins._errors import Fault, ProviderFault
+from plugins._plan import Plan, split
+from plugins._pool import Candidate
+
+__all__ = ["serve"]
+
+_SLACK_S = 0.05  # left to build the reply inside the request's deadline
+
+
+async def serve(
+    plan: Plan,
+    candidate: Candidate,
+    *,
+    transport: Transport,
+    watchers: Sequence[Watcher],
+    clock: Callable[[], float],
+) -> None:
+    """Fill *plan* with what *candidate* can give, in one wire call per chunk.
+
+    Raises:
+        ProviderFault: at least one input is still missing; it is also noted in the plan.
+    """
+    plan.begin(candidate)
+    chunks = split(plan.counts, plan.missing(), candidate.max_inputs, candidate.max_tokens_per_call)
+    faults: list[ProviderFault] = []
+    turns = asyncio.Semaphore(candidate.endpoint.concurrency)
+
+    async def run(chunk: list[int]) -> None:
+        async with turns:
+            if faults:
+                return
+            try:
+                await _call(plan, candidate, chunk, transport, watchers, clock)
+            except ProviderFault as fault:
+                faults.append(fault)
+
+    if len(chunks) == 1:
+        await run(chunks[0])
+    else:
+        async with asyncio.TaskGroup() as group:
+            for chunk in chunks:
+                group.create_task(run(chunk))
+    if faults:
+        plan.faults.append((candidate.id, faults[0]))
+        raise faults[0]
+
+
+async def _call(
+    plan: Plan,
+    candidate: Candidate,
+    chunk: list[int],
+    transport: Transport,
+    watchers: Sequence[Watcher],
+    clock: Callable[[], float],
+) -> None:
+    counts = [plan.counts[i] for i in chunk]
+    tokens = sum(counts)
+    left = plan.deadline - _SLACK_S - clock()
+    if left <= 0:
+        raise ProviderFault(Fault.TIMEOUT, "the request's deadline has passed", sent=False)
+    plan.calls += 1
+    served = await attempt(
+        Attempt(plan.id, candidate, plan.consumer, len(chunk), tokens),
+        [plan.texts[i] for i in chunk],
+        counts,
+        timeout_s=min(candidate.attempt_timeout_s(tokens), left),
+        transport=transport,
+        watchers=watchers,
+        clock=clock,
+    )
+    plan.accept(chunk, served.vectors, candidate, served.prompt_tokens, served.cost_nano_usd)

@@ -1,0 +1,142 @@
+"""LiteLLM callback and ASGI application: the way into the router and out of it.
+
+As a callback (`handler`) it admits requests to our groups, leads LiteLLM's Router to the one
+deployment that our pick chose, and turns what is left over into our errors. Loading it puts the
+front door (`_door`) around LiteLLM's application; `app` is the same door for an ASGI server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import HTTPException
+from litellm.integrations.custom_logger import CustomLogger
+
+from plugins import _lead, _litellm, _runtime
+from plugins._door import Door, Message, Receive, Scope, Send
+from plugins._foreign import translate
+
+__all__ = ["Gateway", "app", "handler"]
+
+log = logging.getLogger("qwen3_router")
+
+
+class Gateway(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
+    """Admission, the pick and our errors, as LiteLLM hooks."""
+
+    async def async_pre_call_hook(
+        self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: str
+    ) -> dict[str, Any] | None:
+        """Admit an embeddings request to one of our groups; leave every other alone."""
+        return await _lead.enter(user_api_key_dict, data, call_type)
+
+    async def async_filter_deployments(
+        self,
+        model: str,
+        healthy_deployments: list[dict[str, Any]],
+        messages: Any,
+        request_kwargs: dict[str, Any] | None = None,
+        parent_otel_span: Any = None,
+    ) -> list[dict[str, Any]]:
+        """Return exactly the deployment that our pick chose."""
+        exchange = _lead.exchange_of(request_kwargs)
+        if exchange is None or exchange.plan is None:
+            return healthy_deployments
+        runtime = _runtime.current()
+        chosen = runtime.next(exchange.plan)
+        if chosen is None:
+            raise _lead.stop(exchange)
+        (request_kwargs or {}).pop("_target_order", None)
+        found = [one for one in healthy_deployments if one["model_info"]["id"] == chosen.id]
+        if not found:
+            # In another group (a fallback): LiteLLM walks there when this level ends, and it does
+            # not retry a level, nor wait, after a 404.
+            raise _lead.move_on(model)
+        if chosen.endpoint.target is None:
+            exchange.plan.begin(chosen)  # LiteLLM makes this call; ours begin in the provider
+        return found
+
+    async def async_post_call_failure_hook(
+        self,
+        request_data: dict[str, Any],
+        original_exception: Exception,
+        user_api_key_dict: Any,
+        traceback_str: str | None = None,
+    ) -> HTTPException | None:
+        """Replace whatever ended a request of ours with our error."""
+        exchange = _lead.exchange_of(request_data)
+        if exchange is None or exchange.plan is None:
+            return None
+        runtime = _runtime.current()
+        if exchange.error is None:
+            status = getattr(original_exception, "status_code", 500)
+            if exchange.plan.rounds == 0 and status == 429:
+                # One of LiteLLM's own limits, between our admission and the pick.
+                headers = getattr(original_exception, "headers", None) or {}
+                exchange.error = translate(429, headers, b"", True)
+            else:
+                exchange.error = exchange.plan.failure(runtime.clock())
+        if not exchange.door:
+            runtime.exchanges.close(exchange)
+        return _lead.http_exception(exchange.error)
+
+
+class _FrontDoor(Door):
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner, _runtime.current, _litellm.knows_model)
+
+
+class _App:
+    """The composed form, for ASGI servers: LiteLLM with the door, and a clean stop."""
+
+    def __init__(self) -> None:
+        self._door: _FrontDoor | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from litellm.proxy.proxy_server import app as inner
+
+        if scope["type"] != "lifespan":
+            if self._door is None:
+                self._door = _FrontDoor(inner)
+            await self._door(scope, receive, send)
+            return
+        stack = contextlib.AsyncExitStack()
+
+        async def started(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                await stack.enter_async_context(_life())
+            await send(message)
+
+        async def stopping() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                await stack.aclose()
+            return message
+
+        await inner(scope, stopping, started)
+
+
+@contextlib.asynccontextmanager
+async def _life() -> AsyncIterator[None]:
+    yield
+    with contextlib.suppress(_runtime.StartError):
+        await _runtime.current().aclose()
+
+
+def _install() -> Gateway:
+    """Start the runtime and put the door in place; runs while LiteLLM loads its callbacks."""
+    warning = _litellm.check_release()
+    if warning:
+        log.warning("%s", warning)
+    path = _litellm.config_path()
+    if path is not None:
+        _runtime.start(path)
+        _litellm.wrap_app(_FrontDoor)
+    return Gateway()
+
+
+handler = _install()
+app = _App()

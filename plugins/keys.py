@@ -1,0 +1,99 @@
+"""LiteLLM `custom_auth`: keys declared in YAML as SHA-256 hashes, for use without a database.
+
+LiteLLM's own virtual keys need PostgreSQL; without it, it answers a wrong key with 400 or 500.
+With a database configured the handler is None and LiteLLM's keys rule.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import Request
+from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAuth
+
+from plugins import _litellm, _runtime
+from plugins._consumer import ALIAS_KEY
+from plugins._errors import ClientError, Unavailable, error_headers
+from plugins._foreign import unauthorized
+
+__all__ = ["authenticate", "handler"]
+
+# What a key of the file may call; everything else of LiteLLM needs the master key.
+_ROUTES = ("/v1/embeddings", "/embeddings", "/v1/models", "/models")
+_EMBEDDINGS = ("/v1/embeddings", "/embeddings")
+
+
+async def authenticate(request: Request, api_key: str) -> UserAPIKeyAuth:
+    """Return the identity behind *api_key*.
+
+    Raises:
+        ProxyException: 401 for a missing, wrong or expired key, 404 for a route that the key
+            may not call, 429 over the key's requests per minute.
+    """
+    master = _litellm.master_key()
+    given = api_key.removeprefix("Bearer ").strip()
+    if given and master and hmac.compare_digest(given.encode(), master.encode()):
+        return UserAPIKeyAuth(
+            api_key=given, user_role=LitellmUserRoles.PROXY_ADMIN, user_id="default_user_id"
+        )
+    runtime = _runtime.current()
+    digest = hashlib.sha256(given.encode()).hexdigest()
+    key = runtime.keys.find(digest, datetime.now(UTC)) if given else None
+    if key is None:
+        raise _proxy_exception(unauthorized())
+    path = request.url.path
+    if path not in _ROUTES and not (path.startswith(("/v1/models/", "/models/"))):
+        raise _proxy_exception(
+            ClientError(
+                403, "unauthorized", "This key may only call /v1/embeddings and /v1/models."
+            )
+        )
+    if path in _EMBEDDINGS:
+        wait_s = runtime.keys.take(key, runtime.clock())
+        if wait_s:
+            raise _proxy_exception(
+                Unavailable(
+                    429,
+                    "rate_limited",
+                    f"This key may make {key.rpm} requests a minute.",
+                    retry_after_s=wait_s,
+                )
+            )
+    return UserAPIKeyAuth(
+        # LiteLLM logs this value: the hash, never the key.
+        api_key=digest,
+        key_alias=key.alias,
+        team_id=key.team,
+        user_role=LitellmUserRoles.INTERNAL_USER,
+        models=list(key.groups or ()),
+        metadata={ALIAS_KEY: key.alias},
+    )
+
+
+def _proxy_exception(error: ClientError | Unavailable) -> Exception:
+    exception: Exception = ProxyException(
+        message=error.message,
+        type=error.kind,
+        param=error.param,
+        code=error.status,
+        headers=error_headers(error),
+        openai_code=error.code,
+    )
+    return exception
+
+
+def _database_configured() -> bool:
+    """Tell whether LiteLLM will run with a database (its client does not exist yet)."""
+    path = _litellm.config_path()
+    settings = _runtime.start(path).config.raw.get("general_settings") if path else None
+    url = (settings or {}).get("database_url")
+    if isinstance(url, str) and url.startswith("os.environ/"):
+        url = os.environ.get(url.removeprefix("os.environ/"))
+    return bool(url or os.environ.get("DATABASE_URL"))
+
+
+handler: Any = None if _database_configured() else authenticate

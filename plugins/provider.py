@@ -1,0 +1,80 @@
+"""LiteLLM provider `qwen3/`: one attempt of a request on one deployment, over our own wire.
+
+LiteLLM picks nothing here: the deployment is the one that `plugins.gateway` chose. A call without
+one of our plans is LiteLLM's health check (or a stray caller) and never reaches a provider.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import litellm
+from litellm import CustomLLM
+
+from plugins import _lead, _runtime
+from plugins._errors import ProviderFault
+from plugins._pool import Candidate
+
+__all__ = ["Qwen3", "handler"]
+
+
+class Qwen3(CustomLLM):  # type: ignore[misc]  # LiteLLM ships no types
+    """The custom provider; async only, as the proxy calls it."""
+
+    async def aembedding(
+        self,
+        model: str,
+        input: list[str] | str,  # noqa: A002  # LiteLLM passes it by this name
+        model_response: Any,
+        litellm_params: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> Any:
+        """Fill *model_response* without vectors: those stay in the plan until the reply is built.
+
+        Raises:
+            litellm.ServiceUnavailableError: this deployment failed and a sibling is next.
+            litellm.NotFoundError: it failed and another group is next.
+            HTTPException: it failed and nobody is left (the client sees our error instead).
+        """
+        params = litellm_params or {}
+        runtime = _runtime.current()
+        exchange = _lead.exchange_of(params)
+        candidate = runtime.candidate((params.get("model_info") or {}).get("id"))
+        if exchange is None or exchange.plan is None:
+            return _probe(model, model_response, candidate)
+        plan = exchange.plan
+        if candidate is None:
+            raise _lead.move_on(model)
+        try:
+            await runtime.serve(plan, candidate)
+        except ProviderFault:
+            following = runtime.next(plan)
+            if following is None:
+                raise _lead.stop(exchange) from None
+            if following.group == candidate.group:
+                raise _lead.again(model) from None
+            raise _lead.move_on(model) from None
+        model_response.model = plan.asked.model
+        model_response.data = []
+        model_response.usage = litellm.Usage(prompt_tokens=plan.tokens, total_tokens=plan.tokens)
+        model_response._hidden_params["response_cost"] = plan.cost_nano_usd / 1e9
+        return model_response
+
+    def embedding(self, *_: Any, **__: Any) -> Any:
+        """Refuse: the synchronous form is not part of the proxy's path."""
+        raise NotImplementedError("qwen3/ deployments are async only; use litellm.aembedding")
+
+
+def _probe(model: str, model_response: Any, candidate: Candidate | None) -> Any:
+    """Answer LiteLLM's /health from what we know, without a paid call."""
+    if candidate is None or candidate.off is not None:
+        reason = candidate.off if candidate is not None else "unknown deployment"
+        raise litellm.ServiceUnavailableError(message=reason, model=model, llm_provider="qwen3")
+    model_response.model = model
+    model_response.data = []
+    model_response.usage = litellm.Usage(prompt_tokens=0, total_tokens=0)
+    model_response._hidden_params["response_cost"] = 0.0
+    return model_response
+
+
+handler = Qwen3()
