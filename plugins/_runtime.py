@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from plugins import _admission, _round
+from plugins import _admission, _logs, _round
 from plugins._admission import Consumer, model_not_found
 from plugins._attempt import Watcher
 from plugins._attempt_log import AttemptLog
@@ -251,6 +251,7 @@ def start(config_path: str | Path | None = None) -> Runtime:
         path = config_path or os.environ.get("CONFIG_FILE_PATH")
         if path is None:
             raise StartError("no config file: start LiteLLM with --config or set CONFIG_FILE_PATH")
+        _logs.set_up()
         runtime = Runtime(load(path), os.environ)
         runtime.announce()
         _current = runtime
