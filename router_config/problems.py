@@ -1,0 +1,117 @@
+"""A problem: one finding in a configuration file, with its place and the way to repair it.
+
+A problem names paths, types and names, never a value that could be a secret.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = [
+    "ConfigError",
+    "Finding",
+    "Path",
+    "Problem",
+    "Severity",
+    "did_you_mean",
+    "in_file_order",
+    "looks_like_a_secret",
+    "render_path",
+]
+
+Severity = Literal["error", "warning"]
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding with its place; *line* and *column* count from 1.
+
+    An "error" keeps the file from being used, a "warning" does not.
+    """
+
+    file: str
+    line: int
+    column: int
+    path: str
+    what: str
+    fix: str
+    severity: Severity = "error"
+
+    @property
+    def message(self) -> str:
+        """The text without the place: `path: what; how to fix`."""
+        text = f"{self.what}; {self.fix}" if self.fix else self.what
+        return f"{self.path}: {text}" if self.path else text
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found at *path*; the document adds file, line and column."""
+
+    path: Path
+    what: str
+    fix: str
+    severity: Severity = "error"
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; *problems* holds all of them, warnings included."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(problems)
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+def in_file_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Return *problems* without repetitions, first line first."""
+    return sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.column))
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate that *word* most probably was meant to be, or None."""
+    known = sorted(set(candidates))
+    squeezed = {re.sub(r"[-_. ]", "", name).lower(): name for name in known}
+    same_letters = squeezed.get(re.sub(r"[-_. ]", "", word).lower())
+    if same_letters is not None:
+        return same_letters
+    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.8)
+    return close[0] if close else None
+
+
+def render_path(path: Path) -> str:
+    """Return *path* as text, such as `model_list[3].model_info.budget`."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif looks_like_a_secret(step):
+            text += f"{'.' if text else ''}***"
+        elif re.fullmatch(r"[^\s.\[\]\"]+", step):
+            text += f"{'.' if text else ''}{step}"
+        else:
+            text += '["' + step.replace('"', '\\"').replace("\n", "\\n") + '"]'
+    return text
+
+
+# Shapes of keys in use, and any long run that mixes letters and digits without a separator.
+_SECRET = re.compile(
+    r"^(sk|pk|rk|fw|nvapi|hf|gh[opsu]|xox[abp]|AKIA|SCW)[-_]?[A-Za-z0-9_\-]{16,}$"
+    r"|^(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9+/=]{24,}$"
+    r"|^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+)
+
+
+def looks_like_a_secret(text: str) -> bool:
+    """Return True for text in the shape of an API key; such text is never printed."""
+    return _SECRET.match(text) is not None
