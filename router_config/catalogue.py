@@ -8,6 +8,7 @@ documentation: `providers.schema.json` is generated from them for editors.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -49,6 +50,7 @@ __all__ = [
     "Region",
     "Source",
     "UsageCounts",
+    "catalogue_schema",
     "load_catalogue",
 ]
 
@@ -195,6 +197,15 @@ def load_catalogue(path: str | Path = SHIPPED_CATALOGUE) -> dict[str, Provider]:
     return dict(_load(str(path), Path(path).stat().st_mtime_ns if Path(path).exists() else 0))
 
 
+def catalogue_schema() -> str:
+    """Return the JSON Schema of a catalogue file, as `providers.schema.json` holds it."""
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Catalogue.model_json_schema(),
+    }
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
 @functools.lru_cache(maxsize=4)
 def _load(path: str, _changed: int) -> dict[str, Provider]:
     document = read(path)
@@ -207,5 +218,10 @@ def _load(path: str, _changed: int) -> dict[str, Provider]:
 
 
 def _finding(item: Any) -> Finding:
+    path = tuple(item["loc"])
+    if item["type"] == "extra_forbidden":
+        return Finding(path, "unknown key", "remove it, or see providers.schema.json")
+    if item["type"] == "missing":
+        return Finding(path, "missing", "say it, or null where the schema allows that")
     what = str(item["msg"]).removeprefix("Value error, ")
-    return Finding(tuple(item["loc"]), what, "see providers.schema.json for what is expected")
+    return Finding(path, what[:1].lower() + what[1:], "see providers.schema.json")

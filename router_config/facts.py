@@ -192,7 +192,9 @@ class Balance(_Dated):
 
     method: Literal["GET"] = "GET"
     url: str = Field(pattern=r"^https://[^\s?#@]+$")
-    field: str = Field(description="Dotted path of the number in the JSON reply.")
+    field: str | None = Field(
+        description="Dotted path of the number in the JSON reply; null: unknown."
+    )
     unit: Literal["USD", "CNY", "unknown"]
     negative_means_credit: bool = False
 
