@@ -1,0 +1,1 @@
+"""The running router: public files are thin LiteLLM adapters, underscore files plain functions."""
