@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins._dialects import DIALECTS, Dialect, WireReply, dialect
@@ -207,7 +207,16 @@ def test_detail_has_neither_prose_nor_key(speak: Dialect, status: int, shape: st
     assert "Jane" not in said
 
 
-@settings(max_examples=60, deadline=None)
+def test_code_that_shows_a_part_of_the_key_is_left_out(speak: Dialect) -> None:
+    body = f'{{"error":{{"message":"no","code":"{KEY[:9]}...{KEY[-4:]}"}}}}'.encode()
+    assert KEY[:9] not in fault_of(speak, 401, body).detail
+
+
+def test_code_that_is_a_short_identifier_is_shown(speak: Dialect) -> None:
+    body = b'{"error":{"message":"no","code":"invalid_api_key"}}'
+    assert "(invalid_api_key)" in fault_of(speak, 401, body).detail
+
+
 @given(
     name=st.sampled_from(sorted(DIALECTS)),
     status=st.integers(100, 599),
