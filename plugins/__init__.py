@@ -1,1 +1,14 @@
-"""The running router: public files are thin LiteLLM adapters, underscore files plain functions."""
+"""What runs: thin LiteLLM adapters in front, plain functions behind.
+
+Public files are what a LiteLLM config names; each exports a `handler`:
+
+    gateway.py      callback: admission, the pick, our errors; loading it installs the front door
+    matryoshka.py   callback: exact `dimensions` and `encoding_format`, replies as ready bytes
+    provider.py     provider `qwen3/`: one attempt on one deployment
+    keys.py         custom_auth: keys declared in YAML
+
+A request's way through the private ones: `_door` → `_request` (what was asked) → `_admission`
+(rights, counts) → `_plan` (its state) → `_pick` (who is next) → `_round` (chunks) → `_attempt`
+(one wire call: `_dialects`, `_wire`, `_vectors`) → `_reply` (bytes). `_runtime` puts them together;
+`_lead` and `_litellm` are the only private ones that know LiteLLM.
+"""

@@ -88,8 +88,11 @@ async def attempt(
     transport: Transport,
     watchers: Sequence[Watcher],
     clock: Callable[[], float],
+    wall: Callable[[], float],
 ) -> Served:
     """Make one wire call for *texts* and return vectors that may be handed out.
+
+    *clock* is monotonic seconds; *wall* is seconds since 1970, to read a `Retry-After` date.
 
     Raises:
         ProviderFault: the call failed, or its reply is not n good vectors.
@@ -99,7 +102,7 @@ async def attempt(
     started = clock()
     outcome: Outcome | None = None
     try:
-        reply = await _exchange(what, texts, counts, timeout_s, transport)
+        reply = await _exchange(what, texts, counts, timeout_s, transport, wall)
         tokens = reply.prompt_tokens if reply.prompt_tokens is not None else what.tokens
         cost = what.candidate.cost_nano_usd(tokens)
         if reply.cost_usd is not None:  # the provider's own invoice line beats our price list
@@ -133,6 +136,7 @@ async def _exchange(
     counts: Sequence[int],
     timeout_s: float,
     transport: Transport,
+    wall: Callable[[], float],
 ) -> WireReply:
     endpoint = what.candidate.endpoint
     if endpoint.target is None or endpoint.dialect is None:
@@ -142,6 +146,6 @@ async def _exchange(
     status, headers, body = await transport.send(
         endpoint, request, timeout_s=timeout_s, max_bytes=speak.max_reply_bytes(len(texts))
     )
-    reply = speak.reply(status, headers, body, len(texts), endpoint.target)
+    reply = speak.reply(status, headers, body, len(texts), endpoint.target, now_s=wall())
     vectors = check(reply.vectors, texts, normalised=endpoint.target.normalised)
     return WireReply(vectors, reply.prompt_tokens, reply.cost_usd)

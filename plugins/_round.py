@@ -27,6 +27,7 @@ async def serve(
     transport: Transport,
     watchers: Sequence[Watcher],
     clock: Callable[[], float],
+    wall: Callable[[], float],
 ) -> None:
     """Fill *plan* with what *candidate* can give, in one wire call per chunk.
 
@@ -43,7 +44,7 @@ async def serve(
             if faults:
                 return
             try:
-                await _call(plan, candidate, chunk, transport, watchers, clock)
+                await _call(plan, candidate, chunk, transport, watchers, clock, wall)
             except ProviderFault as fault:
                 faults.append(fault)
 
@@ -65,6 +66,7 @@ async def _call(
     transport: Transport,
     watchers: Sequence[Watcher],
     clock: Callable[[], float],
+    wall: Callable[[], float],
 ) -> None:
     counts = [plan.counts[i] for i in chunk]
     tokens = sum(counts)
@@ -80,5 +82,6 @@ async def _call(
         transport=transport,
         watchers=watchers,
         clock=clock,
+        wall=wall,
     )
     plan.accept(chunk, served.vectors, candidate, served.prompt_tokens, served.cost_nano_usd)

@@ -151,7 +151,12 @@ class Runtime:
     async def serve(self, plan: Plan, candidate: Candidate) -> None:
         """Send what is missing to *candidate*. Raises `ProviderFault`; see `_round.serve`."""
         await _round.serve(
-            plan, candidate, transport=self._wire(), watchers=self.watchers, clock=self.clock
+            plan,
+            candidate,
+            transport=self._wire(),
+            watchers=self.watchers,
+            clock=self.clock,
+            wall=time.time,
         )
 
     def _wire(self) -> Wire:

@@ -1,0 +1,126 @@
+"""`qwen3-router explain MODEL`: who would be tried in which order, and why."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from router_config.cli.common import add_config, config_path
+
+if TYPE_CHECKING:
+    from plugins._pick import Rank
+    from router_config import Config, Group
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "show in what order deployments would be tried, and why"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `explain`."""
+    parser.add_argument("model", help="a model group, such as qwen3-embedding-8b")
+    add_config(parser)
+    parser.add_argument("--tokens", type=int, default=1, help="tokens of the longest input")
+    parser.add_argument("--region", choices=["eu"], help="as for a key with this region")
+    parser.add_argument("--format", choices=["text", "json"], default="text")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the order; 1 for a config with problems, 2 for an unknown model."""
+    from router_config import ConfigError, load
+
+    try:
+        config = load(config_path(args))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    group = config.groups.get(args.model)
+    if group is None:
+        known = ", ".join(config.groups)
+        print(
+            f"qwen3-router explain: no model group {args.model!r}; there are: {known}",
+            file=sys.stderr,
+        )
+        return 2
+    ranks = _ranks(config, group, args.tokens, args.region)
+    if args.format == "json":
+        print(json.dumps([_row(rank) for rank in ranks], indent=2))
+    else:
+        print(_text(group, ranks))
+    return 0
+
+
+def _ranks(config: Config, group: Group, tokens: int, region: str | None) -> list[Rank]:
+    """Return the ranks by the very functions that the proxy picks with."""
+    from plugins._pick import rank
+    from plugins._plan import Plan
+    from plugins._pool import build
+    from plugins._request import Asked
+
+    pool = build(config, os.environ)
+    names = [group.name, *(name for name in group.fallbacks if name in pool)]
+    asked = Asked(group.name, group.name, ("",), (), None, "float", None, False, None, False)
+    plan = Plan(
+        id="explain",
+        asked=asked,
+        dimensions=group.matryoshka.default,
+        texts=("",),
+        counts=(tokens,),
+        groups=tuple(pool[name] for name in names),
+        group_names=tuple(names),
+        attempts=group.attempts,
+        deadline=float("inf"),
+        region=region,
+    )
+    return rank(plan.groups, plan.admits)
+
+
+def _row(rank: Rank) -> dict[str, Any]:
+    one = rank.candidate
+    return {
+        "group": one.group,
+        "order": one.order,
+        "weight": one.weight,
+        "share": round(rank.share, 4),
+        "id": one.id,
+        "provider": one.endpoint.provider,
+        "region": one.region,
+        "usd_per_million_tokens": f"{one.usd_per_million_tokens.normalize():f}",
+        "budget": one.budget,
+        "refused": rank.refused,
+    }
+
+
+def _text(group: Group, ranks: list[Rank]) -> str:
+    rows = [("", "group", "order", "share", "deployment", "region", "$/1M", "state")]
+    place = 0
+    for rank in ranks:
+        row = _row(rank)
+        if rank.refused is None:
+            place += 1
+        rows.append(
+            (
+                str(place) if rank.refused is None else "-",
+                row["group"],
+                str(row["order"]),
+                f"{row['share']:.0%}" if rank.refused is None else "",
+                row["id"],
+                row["region"],
+                row["usd_per_million_tokens"],
+                rank.refused or "ready",
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    head = (
+        f"{group.name}: at most {group.attempts} attempts and {group.deadline_s:g} s a request; no "
+        "endpoint twice.\nSiblings of an order are drawn by weight; then the next order, then the "
+        "fallback groups.\n"
+    )
+    return head + "\n".join(lines)

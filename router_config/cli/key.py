@@ -1,0 +1,54 @@
+"""`qwen3-router key new`: print a key once, and the YAML line that admits it."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import secrets
+import sys
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "make an API key and the YAML line with its hash"
+_ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `key`."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    new = actions.add_parser("new", help="print a new key once and the line to paste")
+    new.add_argument("--alias", required=True, help="who uses it, such as search-team")
+    new.add_argument("--team", help="the team it belongs to")
+    new.add_argument("--groups", nargs="+", metavar="GROUP", help="model groups (default: all)")
+    new.add_argument("--rpm", type=int, help="requests a minute (default: no limit)")
+    new.add_argument("--region", choices=["eu"], help="use only deployments of this region")
+    new.add_argument("--not-after", metavar="DATE", help="last day of validity, YYYY-MM-DD")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the key and its line; 2 if the alias cannot stand in the file."""
+    if not _ALIAS.fullmatch(args.alias):
+        print(
+            "qwen3-router key new: --alias takes letters, digits, `.`, `_` and `-`, at most 64",
+            file=sys.stderr,
+        )
+        return 2
+    key = "sk-" + secrets.token_urlsafe(32)
+    fields: dict[str, object] = {"sha256": [hashlib.sha256(key.encode()).hexdigest()]}
+    for name in ("team", "groups", "rpm", "region", "not_after"):
+        value = getattr(args, name)
+        if value is not None:
+            fields[name] = value
+    print("The key, shown this once. Give it to its user and keep no copy:")
+    print(f"\n  {key}\n")
+    print("Paste this line into the config, under embedding_router: keys:\n")
+    print(f"    {args.alias}: {_flow(fields)}")
+    return 0
+
+
+def _flow(fields: dict[str, object]) -> str:
+    """Return *fields* as YAML in flow style; strings are quoted as JSON, which YAML reads too."""
+    parts = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
+    return "{" + ", ".join(parts) + "}"

@@ -1,0 +1,205 @@
+"""One round: chunks side by side, good ones kept, nothing paid twice, every call watched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plugins._attempt import Attempt, Outcome
+from plugins._dialects import WireRequest
+from plugins._errors import Fault, ProviderFault, Unavailable
+from plugins._plan import Plan, split
+from plugins._pool import Candidate, Endpoint
+from plugins._round import serve
+from tests.plugins.plans import candidate, plan
+
+Answer = Callable[[list[str]], "ProviderFault | None"]
+
+
+def vector(text: str) -> np.ndarray[Any, Any]:
+    row = np.random.default_rng(abs(hash(text)) % 2**32).standard_normal(4096)
+    return (row / np.linalg.norm(row)).astype(np.float32)
+
+
+class Peer:
+    """A provider at the other end of the transport; *answer* may return the fault to raise."""
+
+    def __init__(self, answer: Answer = lambda _: None, delay_s: float = 0.0) -> None:
+        self.answer, self.delay_s = answer, delay_s
+        self.calls: list[list[str]] = []
+        self.open = self.most_open = 0
+
+    async def send(
+        self, endpoint: Endpoint, request: WireRequest, *, timeout_s: float, max_bytes: int
+    ) -> tuple[int, dict[str, str], bytes]:
+        texts = orjson.loads(request.body)["input"]
+        self.calls.append(texts)
+        self.open += 1
+        self.most_open = max(self.most_open, self.open)
+        await asyncio.sleep(self.delay_s)
+        self.open -= 1
+        fault = self.answer(texts)
+        if fault is not None:
+            raise fault
+        data = [{"index": i, "embedding": vector(text).tolist()} for i, text in enumerate(texts)]
+        usage = {"prompt_tokens": 7 * len(texts), "total_tokens": 7 * len(texts)}
+        return 200, {}, orjson.dumps({"data": data, "usage": usage})
+
+
+class Watch:
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Any]] = []
+
+    async def before(self, attempt: Attempt) -> None:
+        self.events.append(("before", attempt.inputs))
+
+    async def after(self, attempt: Attempt, outcome: Outcome) -> None:
+        self.events.append(("after", outcome))
+
+
+def run(request: Plan, one: Candidate, peer: Peer, watch: Watch | None = None) -> None:
+    asyncio.run(
+        serve(
+            request,
+            one,
+            transport=peer,
+            watchers=[watch] if watch else [],
+            clock=lambda: 0.0,
+            wall=lambda: 0.0,
+        )
+    )
+
+
+def test_chunks_come_back_in_the_order_of_the_inputs() -> None:
+    request = plan([[]], counts=[2] * 70)
+    peer = Peer(delay_s=0.001)
+    run(request, candidate("a", max_inputs=32), peer)
+    assert [len(call) for call in peer.calls] == [32, 32, 6]
+    expected = np.stack([vector(text) for text in request.texts])
+    assert np.abs(request.vectors() - expected).max() < 1e-6
+    assert (request.calls, request.tokens, request.rounds) == (3, 490, 1)
+
+
+def test_only_what_is_missing_goes_to_the_next_deployment() -> None:
+    request = plan([[]], counts=[2] * 6)
+    sick = Peer(lambda texts: ProviderFault(Fault.SERVER, "no") if "text 2" in texts else None)
+    with pytest.raises(ProviderFault):
+        run(request, candidate("a", max_inputs=2), sick)
+    kept = [i for i in range(6) if i not in request.missing()]
+    well = Peer()
+    run(request, candidate("b", max_inputs=32), well)
+    assert 2 not in kept
+    assert well.calls == [[f"text {i}" for i in range(6) if i not in kept]]
+    assert request.missing() == []
+    assert request.served_by == ["a", "b"]
+
+
+def test_a_failed_chunk_stops_those_that_have_not_started() -> None:
+    request = plan([[]], counts=[2] * 10)
+    peer = Peer(lambda _: ProviderFault(Fault.AUTH, "no"), delay_s=0.001)
+    with pytest.raises(ProviderFault):
+        run(request, candidate("a", max_inputs=1, concurrency=2), peer)
+    assert len(peer.calls) <= 2
+
+
+def test_a_deployment_is_never_asked_beyond_its_concurrency() -> None:
+    request = plan([[]], counts=[2] * 20)
+    peer = Peer(delay_s=0.002)
+    run(request, candidate("a", max_inputs=1, concurrency=3), peer)
+    assert peer.most_open == 3
+
+
+def test_every_call_has_one_outcome() -> None:
+    request = plan([[]], counts=[2] * 4)
+    watch = Watch()
+    peer = Peer(lambda texts: ProviderFault(Fault.RESET, "gone") if "text 3" in texts else None)
+    with pytest.raises(ProviderFault):
+        run(request, candidate("a", max_inputs=2, usd_per_million_tokens="0.01"), peer, watch)
+    outcomes = [what for kind, what in watch.events if kind == "after"]
+    assert len(outcomes) == len(peer.calls) == 2
+    good = next(one for one in outcomes if one.fault is None)
+    bad = next(one for one in outcomes if one.fault is not None)
+    assert (good.prompt_tokens, good.cost_nano_usd) == (14, 140)
+    # Sent and lost: it may have been billed, so the worst case is booked.
+    assert (bad.prompt_tokens, bad.cost_nano_usd, bad.sent) == (4, 40, True)
+
+
+def test_what_was_never_sent_costs_nothing() -> None:
+    watch = Watch()
+    peer = Peer(lambda _: ProviderFault(Fault.CONNECT, "refused", sent=False))
+    with pytest.raises(ProviderFault):
+        run(plan([[]]), candidate("a"), peer, watch)
+    outcome = watch.events[-1][1]
+    assert (outcome.prompt_tokens, outcome.cost_nano_usd, outcome.sent) == (0, 0, False)
+
+
+def test_a_cancelled_call_has_an_outcome_that_counts_as_spent() -> None:
+    watch = Watch()
+
+    async def main() -> None:
+        task = asyncio.create_task(
+            serve(
+                plan([[]]),
+                candidate("a"),
+                transport=Peer(delay_s=60),
+                watchers=[watch],
+                clock=lambda: 0.0,
+                wall=lambda: 0.0,
+            )
+        )
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    outcome = watch.events[-1][1]
+    assert (outcome.fault.fault, outcome.prompt_tokens) == (Fault.CANCELLED, 2)
+
+
+def test_a_watcher_can_refuse_a_call_before_it_is_made() -> None:
+    class No(Watch):
+        async def before(self, attempt: Attempt) -> None:
+            raise ProviderFault(Fault.PAYMENT, "no budget", sent=False)
+
+    peer, watch = Peer(), No()
+    with pytest.raises(ProviderFault):
+        run(plan([[]]), candidate("a"), peer, watch)
+    assert (peer.calls, watch.events) == ([], [])
+
+
+def test_the_failure_says_when_to_come_back() -> None:
+    request = plan([[]])
+    request.begin(candidate("a"))
+    request.faults.append(("a", ProviderFault(Fault.RATE, "429", retry_after_s=12.0)))
+    error = request.failure(now=1.0)
+    assert isinstance(error, Unavailable)
+    assert (error.status, error.code, error.retry_after_s) == (503, "no_deployment_available", 12)
+
+
+def test_a_passed_deadline_is_a_504_without_a_retry() -> None:
+    error = plan([[]], deadline=5.0).failure(now=5.0)
+    assert (error.status, error.code, error.retry_after_s) == (504, "deadline_exceeded", None)
+
+
+@given(
+    st.lists(st.integers(1, 100), max_size=60),
+    st.integers(1, 10),
+    st.none() | st.integers(1, 150),
+)
+def test_a_split_keeps_every_input_once_in_order_within_the_limits(
+    counts: Sequence[int], max_inputs: int, max_tokens: int | None
+) -> None:
+    chunks = split(counts, list(range(len(counts))), max_inputs, max_tokens)
+    assert [i for chunk in chunks for i in chunk] == list(range(len(counts)))
+    for chunk in chunks:
+        assert 1 <= len(chunk) <= max_inputs
+        if max_tokens is not None and len(chunk) > 1:
+            assert sum(counts[i] for i in chunk) <= max_tokens

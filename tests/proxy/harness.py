@@ -1,0 +1,126 @@
+"""A real LiteLLM proxy process on a config of our own, for tests over real HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+__all__ = ["MASTER_KEY", "ROOT", "Proxy", "free_port", "running"]
+
+ROOT = Path(__file__).resolve().parents[2]
+MASTER_KEY = "sk-test-master-key-of-the-suite"
+_READY_WITHIN_S = 120.0
+# What would change a start: keys of the developer's own shell, for one.
+_FOREIGN = ("_API_KEY", "_API_BASE", "SCW_SECRET_KEY", "DATABASE_URL", "CONFIG_FILE_PATH")
+
+
+class Proxy:
+    """One running proxy."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        self.process = process
+        self.port = port
+        self.base = f"http://127.0.0.1:{port}"
+        self._log = log
+
+    def log(self) -> str:
+        """Return everything that the process has printed."""
+        return self._log.read_text(errors="replace")
+
+    def post(
+        self,
+        body: Any,
+        *,
+        key: str | None = MASTER_KEY,
+        headers: Mapping[str, str] | None = None,
+        path: str = "/v1/embeddings",
+        timeout_s: float = 60.0,
+    ) -> httpx.Response:
+        """POST *body* (JSON, or bytes as they are) to the embeddings endpoint."""
+        sent = dict(headers or {})
+        if key is not None:
+            sent.setdefault("authorization", f"Bearer {key}")
+        content = {"content": body} if isinstance(body, bytes) else {"json": body}
+        return httpx.post(self.base + path, headers=sent, timeout=timeout_s, **content)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def clean_environ(extra: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment without provider keys, plus *extra*."""
+    kept = {k: v for k, v in os.environ.items() if not k.endswith(_FOREIGN)}
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {
+        **kept,
+        "PYTHONPATH": path,
+        "LITELLM_MASTER_KEY": MASTER_KEY,
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        **extra,
+    }
+
+
+def command_for(form: str, config: Path, port: int) -> list[str]:
+    """Return the command of one of the documented forms: `serve` or plain `litellm`."""
+    if form == "serve":
+        command = [sys.executable, "-m", "router_config", "serve", "--config", str(config)]
+        return [*command, "--host", "127.0.0.1", "--port", str(port)]
+    litellm = Path(sys.executable).with_name("litellm")
+    return [str(litellm), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+
+
+@contextlib.contextmanager
+def running(
+    config: Path, log: Path, *, environ: Mapping[str, str], form: str = "serve"
+) -> Iterator[Proxy]:
+    """Start a proxy on *config*, wait until it answers, and end it with all its children."""
+    port = free_port()
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command_for(form, config, port),
+            env=clean_environ(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            start_new_session=True,  # one group, so that no worker survives the test
+        )
+    try:
+        _wait(process, port, log)
+        yield Proxy(process, port, log)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    ends = time.monotonic() + _READY_WITHIN_S
+    while time.monotonic() < ends:
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"http://127.0.0.1:{port}/health/liveliness", timeout=5).is_success:
+                return
+        time.sleep(0.2)
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-40:])
+    raise AssertionError(f"the proxy did not start (exit code {process.poll()}):\n{tail}")
