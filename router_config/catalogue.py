@@ -11,7 +11,7 @@ import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -71,21 +71,7 @@ Dialect = Literal[
     "infinity",
     "llamacpp",
 ]
-DIALECTS: tuple[Dialect, ...] = (
-    "openai",
-    "scaleway",
-    "siliconflow",
-    "deepinfra",
-    "fireworks",
-    "openrouter",
-    "nebius",
-    "novita",
-    "ollama",
-    "vllm",
-    "tei",
-    "infinity",
-    "llamacpp",
-)
+DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 Region = Literal["eu", "us", "cn", "global", "local"]
 UsageCounts = Literal["tokens", "characters", "none"]
 
