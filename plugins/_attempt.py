@@ -10,6 +10,7 @@ outcome of every call exactly once, cancellation included.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,6 +24,9 @@ from plugins._pool import Candidate, Endpoint
 from plugins._vectors import check
 
 __all__ = ["Attempt", "Outcome", "Served", "Transport", "Watcher", "attempt"]
+
+
+log = logging.getLogger("qwen3_router.attempt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +107,7 @@ async def attempt(
     outcome: Outcome | None = None
     try:
         reply = await _exchange(what, texts, counts, timeout_s, transport, wall)
-        tokens = reply.prompt_tokens if reply.prompt_tokens is not None else what.tokens
-        cost = what.candidate.cost_nano_usd(tokens)
-        if reply.cost_usd is not None:  # the provider's own invoice line beats our price list
-            cost = int((reply.cost_usd * 1_000_000_000).to_integral_value(rounding="ROUND_CEILING"))
+        tokens, cost = _bill(what, reply)
         outcome = Outcome(None, tokens, cost, True, clock() - started)
         return Served(reply.vectors, tokens, cost)
     except ProviderFault as fault:
@@ -122,6 +123,27 @@ async def attempt(
             outcome = _failed(what, fault, clock() - started)
         for watcher in watchers:
             await watcher.after(what, outcome)
+
+
+def _bill(what: Attempt, reply: WireReply) -> tuple[int, int]:
+    """Return tokens and nano-dollars to book: what the provider says, as far as it can be true."""
+    tokens = what.tokens
+    if reply.prompt_tokens is not None:
+        # A tokenizer of another version is off by a little; a count off by half is no count.
+        if what.tokens // 2 <= reply.prompt_tokens <= 2 * what.tokens + 8:
+            tokens = reply.prompt_tokens
+        else:
+            log.warning(
+                "usage ignored: deployment=%s request=%s reported=%d counted=%d",
+                what.candidate.id,
+                what.request_id,
+                reply.prompt_tokens,
+                what.tokens,
+            )
+    if reply.cost_usd:  # its own invoice line beats our price list; a 0 need not be one
+        cost = (reply.cost_usd * 1_000_000_000).to_integral_value(rounding="ROUND_CEILING")
+        return tokens, int(cost)
+    return tokens, what.candidate.cost_nano_usd(tokens)
 
 
 def _failed(what: Attempt, fault: ProviderFault, seconds: float) -> Outcome:
