@@ -31,8 +31,9 @@ def main(command: list[str]) -> int:
     survivors = _after_grace() if sys.platform == "linux" else {}
     for pid, line in survivors.items():
         print(f"left behind: process {pid}: {line}", file=sys.stderr)
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
             os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
     if survivors and code == 0:
         return 1
     return code if code >= 0 else 128 - code
