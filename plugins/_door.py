@@ -113,11 +113,17 @@ class Door:
             # LiteLLM still decides who may ask: our hook raises this once the key was accepted.
             exchange.error = error
         inner_body = orjson.dumps(_inner_fields(runtime, exchange.asked))
-        await self._app(
-            _inner_scope(scope, len(inner_body), exchange.id),
-            _replay(inner_body, receive),
-            reply.checked,
-        )
+        try:
+            await self._app(
+                _inner_scope(scope, len(inner_body), exchange.id),
+                _replay(inner_body, receive),
+                reply.checked,
+            )
+        except Exception as error:
+            # LiteLLM without its database package raises here for a missing key, after a bare 500.
+            if reply.begun:
+                raise
+            log.error("request %s: LiteLLM raised %s", exchange.id, type(error).__name__)
         await reply.finish()
 
 
@@ -199,6 +205,7 @@ class _Reply:
         self._exchange = exchange
         self._start: Message | None = None
         self._body: list[bytes] = []
+        self.begun = False
 
     async def raw(self, message: Message) -> None:
         """Pass on a message of a request that is not ours."""
@@ -208,29 +215,31 @@ class _Reply:
         """Pass on a good reply of ours; hold back anything else for `finish`."""
         if message["type"] == "http.response.start":
             if message["status"] == 200 and self._exchange.replied:
+                self.begun = True
                 await self._send(_with_id(message, self._exchange.id))
             else:
                 self._start = message
-        elif self._start is None:
+        elif self.begun:
             await self._send(message)
         elif message["type"] == "http.response.body":
             self._body.append(message.get("body", b""))
 
     async def finish(self) -> None:
-        """Answer with the error, if there is one."""
-        if self._start is None:
+        """Answer with the error, unless a good reply was passed on."""
+        if self.begun:
             return
         error = self._exchange.error
         if error is None:
-            headers = {k.decode().lower(): v.decode("latin-1") for k, v in self._start["headers"]}
+            start = self._start or {"status": 500, "headers": []}
+            headers = {k.decode().lower(): v.decode("latin-1") for k, v in start["headers"]}
             error = translate(
-                self._start["status"], headers, b"".join(self._body), self._exchange.entered
+                start["status"], headers, b"".join(self._body), self._exchange.entered
             )
             if self._exchange.entered:
                 log.warning(
                     "request %s: LiteLLM answered %s; the client gets %s",
                     self._exchange.id,
-                    self._start["status"],
+                    start["status"],
                     error.code,
                 )
         await self.fail(error)

@@ -79,6 +79,22 @@ class Runtime:
         """Return the deployment with that id."""
         return self._by_id.get(deployment_id) if isinstance(deployment_id, str) else None
 
+    def why_off(self, provider: str, api_base: str | None) -> str | None:
+        """Return why no deployment of *provider* at *api_base* is on, or None if one is."""
+        found = [
+            one
+            for one in self._by_id.values()
+            if one.endpoint.provider == provider
+            and (
+                not api_base
+                or one.endpoint.target is None
+                or one.endpoint.target.api_base == api_base
+            )
+        ]
+        if any(one.off is None for one in found):
+            return None
+        return _off(found) or "not a deployment of this router"
+
     # -- one request
 
     def parse(self, fields: Mapping[str, Any], headers: Mapping[str, str]) -> Asked:

@@ -27,7 +27,7 @@ _ROUTES = ("/v1/embeddings", "/embeddings", "/v1/models", "/models")
 _EMBEDDINGS = ("/v1/embeddings", "/embeddings")
 
 
-async def authenticate(request: Request, api_key: str) -> UserAPIKeyAuth:
+async def authenticate(request: Request, api_key: str | None) -> UserAPIKeyAuth:
     """Return the identity behind *api_key*.
 
     Raises:
@@ -35,7 +35,7 @@ async def authenticate(request: Request, api_key: str) -> UserAPIKeyAuth:
             may not call, 429 over the key's requests per minute.
     """
     master = _litellm.master_key()
-    given = api_key.removeprefix("Bearer ").strip()
+    given = (api_key or "").removeprefix("Bearer ").strip()  # None: no key was sent
     if given and master and hmac.compare_digest(given.encode(), master.encode()):
         return UserAPIKeyAuth(
             api_key=given, user_role=LitellmUserRoles.PROXY_ADMIN, user_id="default_user_id"

@@ -13,7 +13,6 @@ from litellm import CustomLLM
 
 from plugins import _lead, _runtime
 from plugins._errors import ProviderFault
-from plugins._pool import Candidate
 
 __all__ = ["Qwen3", "handler"]
 
@@ -26,6 +25,7 @@ class Qwen3(CustomLLM):  # type: ignore[misc]  # LiteLLM ships no types
         model: str,
         input: list[str] | str,  # noqa: A002  # LiteLLM passes it by this name
         model_response: Any,
+        api_base: str | None = None,
         litellm_params: dict[str, Any] | None = None,
         **_: Any,
     ) -> Any:
@@ -39,10 +39,10 @@ class Qwen3(CustomLLM):  # type: ignore[misc]  # LiteLLM ships no types
         params = litellm_params or {}
         runtime = _runtime.current()
         exchange = _lead.exchange_of(params)
-        candidate = runtime.candidate((params.get("model_info") or {}).get("id"))
         if exchange is None or exchange.plan is None:
-            return _probe(model, model_response, candidate)
+            return _probe(model, api_base, model_response)
         plan = exchange.plan
+        candidate = runtime.candidate((params.get("model_info") or {}).get("id"))
         if candidate is None:
             raise _lead.move_on(model)
         try:
@@ -65,12 +65,15 @@ class Qwen3(CustomLLM):  # type: ignore[misc]  # LiteLLM ships no types
         raise NotImplementedError("qwen3/ deployments are async only; use litellm.aembedding")
 
 
-def _probe(model: str, model_response: Any, candidate: Candidate | None) -> Any:
-    """Answer LiteLLM's /health from what we know, without a paid call."""
-    if candidate is None or candidate.off is not None:
-        reason = candidate.off if candidate is not None else "unknown deployment"
-        raise litellm.ServiceUnavailableError(message=reason, model=model, llm_provider="qwen3")
-    model_response.model = model
+def _probe(provider: str, api_base: str | None, model_response: Any) -> Any:
+    """Answer LiteLLM's /health from what we know, without a call to anybody.
+
+    LiteLLM does not say which deployment it probes, so all with that provider and base answer.
+    """
+    off = _runtime.current().why_off(provider, api_base)
+    if off is not None:
+        raise litellm.ServiceUnavailableError(message=off, model=provider, llm_provider="qwen3")
+    model_response.model = provider
     model_response.data = []
     model_response.usage = litellm.Usage(prompt_tokens=0, total_tokens=0)
     model_response._hidden_params["response_cost"] = 0.0
