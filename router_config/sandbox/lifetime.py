@@ -14,31 +14,36 @@ import stat
 import sys
 import threading
 
-__all__ = ["until_the_end"]
+__all__ = ["Lifetime"]
 
 _LOOK_EVERY_S = 0.5
 
 
-async def until_the_end() -> None:
-    """Return when this process should end."""
-    loop = asyncio.get_running_loop()
-    end = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end.set)
-    if _piped():
-        # A thread, since a pipe shared with others must not be made non-blocking for them too.
-        def wait_for_eof() -> None:
-            while os.read(0, 4096):
-                pass
-            loop.call_soon_threadsafe(end.set)
+class Lifetime:
+    """Watches for the end from the moment it is made, inside a running event loop."""
 
-        threading.Thread(target=wait_for_eof, daemon=True, name="stdin").start()
-    parent = os.getppid()
-    while not end.is_set() and os.getppid() == parent:
-        try:
-            await asyncio.wait_for(end.wait(), _LOOK_EVERY_S)
-        except TimeoutError:
-            continue
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._end = asyncio.Event()
+        self._parent = os.getppid()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end.set)
+        if _piped():
+            # A thread, since a pipe shared with others must not be made non-blocking for them too.
+            threading.Thread(target=self._read, args=[loop], daemon=True, name="stdin").start()
+
+    async def ended(self) -> None:
+        """Return when this process should end."""
+        while not self._end.is_set() and os.getppid() == self._parent:
+            try:
+                await asyncio.wait_for(self._end.wait(), _LOOK_EVERY_S)
+            except TimeoutError:
+                continue
+
+    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+        while os.read(0, 4096):
+            pass
+        loop.call_soon_threadsafe(self._end.set)
 
 
 def _piped() -> bool:

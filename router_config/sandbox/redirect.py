@@ -38,6 +38,7 @@ def redirect(
         yaml.YAMLError: *text* is not YAML.
     """
     edits: dict[int, tuple[int, str]] = {}
+    inserts: dict[int, tuple[yaml.MappingNode, yaml.Node, dict[str, str]]] = {}
     used: dict[str, str] = {}
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     for entry in _items(_find(root, "model_list")):
@@ -53,17 +54,18 @@ def redirect(
         if variable is not None:
             wanted["api_key"] = _ENV + variable
             used[variable] = provider
-        missing = {}
+        owner, key = _owner(params, "model")
+        place = key.start_mark.index
         for name, value in wanted.items():
             present = _find(params, name)
             if present is None:
-                missing[name] = value
+                # Several entries may share this place through an anchor.
+                inserts.setdefault(place, (owner, key, {}))[2][name] = value
             else:
                 start, end, new = _replacement(text, present, value)
                 edits[start] = (end, new)
-        if missing:
-            owner, key = _owner(params, "model")
-            edits[key.start_mark.index] = (key.start_mark.index, _before(owner, key, missing))
+    for place, (owner, key, missing) in inserts.items():
+        edits[place] = (place, _before(owner, key, missing))
     for start in sorted(edits, reverse=True):
         end, new = edits[start]
         text = text[:start] + new + text[end:]

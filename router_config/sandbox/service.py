@@ -21,7 +21,7 @@ from .http1 import Exchange, Listener, Request
 from .journal import Entry, Journal, small
 from .quota import Quota
 from .refusals import refuse
-from .texts import Text, Texts
+from .texts import Text, Texts, write
 
 __all__ = ["Service"]
 
@@ -222,7 +222,9 @@ class Service:
             rows = await self._texts.rows(texts, form)
             if stage is Stage.ROWS:
                 rows = damage_rows(rows, [text.text for text in texts], fault)
-            pieces = write_rows(rows, form.written, fault)
+                pieces = [write(row, form.written) for row in rows]
+            else:
+                pieces = write_rows(rows, form.written, fault)
         else:
             pieces = await self._texts.pieces(texts, form)
         if kind == "missing_end_token":

@@ -28,7 +28,7 @@ MODELS = {
     "llamacpp": "Qwen3-Embedding-8B",
     "openai": "qwen3-embedding-8b",
 }
-HOSTED = tuple(MODELS)[:8] + ("openai",)
+HOSTED = (*tuple(MODELS)[:8], "openai")
 # Providers that answer base64 when asked for it.
 BASE64 = ("siliconflow-cn", "deepinfra", "openrouter", "nebius", "novita", "vllm", "tei")
 BASE64 += ("infinity", "llamacpp", "openai")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import numpy as np
 import pytest
@@ -127,7 +129,7 @@ def test_fireworks_vectors_have_their_own_length(box: Sandbox) -> None:
     ],
 )
 def test_fields_that_the_provider_does_not_take_are_refused(
-    box: Sandbox, provider: str, fields: dict[str, object], status: int
+    box: Sandbox, provider: str, fields: dict[str, Any], status: int
 ) -> None:
     assert ask(box, provider, "a", **fields).status_code == status
 
@@ -148,7 +150,7 @@ def test_fields_that_the_provider_does_not_take_are_refused(
     ],
 )
 def test_dimensions_are_cut_padded_or_ignored_as_documented(
-    box: Sandbox, provider: str, fields: dict[str, object], length: int
+    box: Sandbox, provider: str, fields: dict[str, Any], length: int
 ) -> None:
     got = rows(ask(box, provider, "a", **fields))
     assert got.shape == (1, length)
@@ -182,22 +184,22 @@ def test_token_arrays_are_refused_where_only_texts_are_documented(
 
 
 def test_error_shapes_are_the_providers_own(box: Sandbox) -> None:
-    def said(provider: str, **wrong: object) -> object:
-        return ask(box, provider, "a", **wrong).json()  # type: ignore[arg-type]
+    def said(provider: str, **wrong: Any) -> Any:
+        return ask(box, provider, "a", **wrong).json()
 
     assert said("siliconflow", key="wrong") == "Invalid token"
-    assert said("siliconflow", model="m")["code"] == 20012  # type: ignore[index]
+    assert said("siliconflow", model="m")["code"] == 20012
     assert said("deepinfra", model="m") == {"detail": {"error": "Model is not available"}}
     assert said("scaleway", model="m") == {
         "error": "Unprocessable",
         "status": 422,
         "message": "Model Not Found",
     }
-    assert said("openrouter", key="wrong")["error"]["code"] == 401  # type: ignore[index]
-    assert said("nebius", dimensions=0)["detail"][0]["type"] == "value_error"  # type: ignore[index]
+    assert said("openrouter", key="wrong")["error"]["code"] == 401
+    assert said("nebius", dimensions=0)["detail"][0]["type"] == "value_error"
     assert said("ollama", model="m") == {"error": "model 'm' not found"}
-    assert said("vllm", model="m")["error"]["type"] == "NotFoundError"  # type: ignore[index]
-    assert said("infinity", model="m")["error"]["code"] == 400  # type: ignore[index]
+    assert said("vllm", model="m")["error"]["type"] == "NotFoundError"
+    assert said("infinity", model="m")["error"]["code"] == 400
 
 
 def test_the_ollama_paths_have_their_own_error_shapes(box: Sandbox) -> None:
