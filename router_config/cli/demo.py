@@ -8,17 +8,15 @@ the shipped config are redirected.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from router_config.cli.child import free_port, serving, wait_until_ready
 
 __all__ = ["HELP", "add_arguments", "run"]
 
@@ -33,7 +31,6 @@ _DOCUMENTS = (
     "How to reset the password of your e-mail account in three steps.",
     "Метод главных компонент уменьшает размерность данных и сохраняет дисперсию.",
 )
-_READY_WITHIN_S = 120
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    port = _free(args.port)
+    port = free_port(args.port)
     with tempfile.TemporaryDirectory(prefix="qwen3-router-") as folder, Sandbox(mode="e5") as box:
         from router_config import SHIPPED_CONFIG
 
@@ -63,70 +60,13 @@ def run(args: argparse.Namespace) -> int:
         log = Path(folder) / "proxy.log"
         print("Stand-in providers are up: their vectors come from a small multilingual model, not")
         print("from Qwen3-Embedding-8B. The proxy and its config are the real ones.")
-        with _proxy(config, port, key, {**os.environ, **box.env()}, log) as proxy:
-            if not _wait(proxy, port, log):
+        with serving(config, port, key, {**os.environ, **box.env()}, log) as process:
+            if not wait_until_ready(process, port, log):
                 return 1
             ok = _show(box, port, key)
             if args.once or not ok:
                 return 0 if ok else 1
-            return _stay(proxy)
-
-
-def _free(wanted: int) -> int:
-    """Return *wanted* if nobody listens there, else some free port."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                print(f"Port {port} is in use; taking another.")
-                continue
-            return int(probe.getsockname()[1])
-    raise OSError("no free port on 127.0.0.1")
-
-
-@contextlib.contextmanager
-def _proxy(
-    config: Path, port: int, key: str, environ: dict[str, str], log: Path
-) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "router_config", "serve", "--config", str(config)]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    with log.open("wb") as out:
-        proxy = subprocess.Popen(
-            command, env={**environ, "LITELLM_MASTER_KEY": key}, stdout=out, stderr=out
-        )
-    try:
-        yield proxy
-    finally:
-        proxy.terminate()
-        try:
-            proxy.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            proxy.kill()
-            proxy.wait()
-
-
-def _wait(proxy: subprocess.Popen[bytes], port: int, log: Path) -> bool:
-    import httpx
-
-    started = time.monotonic()
-    while time.monotonic() - started < _READY_WITHIN_S:
-        if proxy.poll() is not None:
-            print(f"\nThe proxy ended with code {proxy.returncode}:\n{_tail(log)}", file=sys.stderr)
-            return False
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"http://127.0.0.1:{port}/health/liveliness", timeout=2).is_success:
-                print(f"\rThe proxy is ready after {time.monotonic() - started:.0f} s.       ")
-                return True
-        print(f"\rStarting the proxy … {time.monotonic() - started:.0f} s", end="", flush=True)
-        time.sleep(0.5)
-    print(f"\nThe proxy was not ready in {_READY_WITHIN_S} s:\n{_tail(log)}", file=sys.stderr)
-    return False
-
-
-def _tail(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-25:])
+            return _stay(process)
 
 
 def _show(box: Any, port: int, key: str) -> bool:
@@ -206,10 +146,10 @@ Try it yourself:
     )
 
 
-def _stay(proxy: subprocess.Popen[bytes]) -> int:
+def _stay(process: subprocess.Popen[bytes]) -> int:
     print("The demo stays up; stop it with Ctrl-C.", flush=True)
     try:
-        code = proxy.wait()
+        code = process.wait()
     except KeyboardInterrupt:
         return 0
     print(f"The proxy ended with code {code}.", file=sys.stderr)

@@ -1,0 +1,76 @@
+"""A `serve` process of our own, for the commands that show or measure the real proxy."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["free_port", "serving", "wait_until_ready"]
+
+_READY_WITHIN_S = 120
+
+
+def free_port(wanted: int) -> int:
+    """Return *wanted* if nobody listens there, else some free port."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                print(f"Port {port} is in use; taking another.")
+                continue
+            return int(probe.getsockname()[1])
+    raise OSError("no free port on 127.0.0.1")
+
+
+@contextlib.contextmanager
+def serving(
+    config: Path, port: int, key: str, environ: dict[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start `serve` on *config* with the admin *key*; end it on the way out. *log* gets its output."""
+    command = [sys.executable, "-m", "router_config", "serve", "--config", str(config)]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, env={**environ, "LITELLM_MASTER_KEY": key}, stdout=out, stderr=out
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> bool:
+    """Wait with a progress line until the proxy answers; False, with its last words, if it ended."""
+    import httpx
+
+    started = time.monotonic()
+    while time.monotonic() - started < _READY_WITHIN_S:
+        if process.poll() is not None:
+            print(
+                f"\nThe proxy ended with code {process.returncode}:\n{_tail(log)}", file=sys.stderr
+            )
+            return False
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"http://127.0.0.1:{port}/health/liveliness", timeout=2).is_success:
+                print(f"\rThe proxy is ready after {time.monotonic() - started:.0f} s.       ")
+                return True
+        print(f"\rStarting the proxy … {time.monotonic() - started:.0f} s", end="", flush=True)
+        time.sleep(0.5)
+    print(f"\nThe proxy was not ready in {_READY_WITHIN_S} s:\n{_tail(log)}", file=sys.stderr)
+    return False
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-25:])

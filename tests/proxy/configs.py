@@ -1,0 +1,177 @@
+"""The config that most proxy tests share: one file with a group for every question asked.
+
+A proxy takes seconds to start, so one process serves all tests of a worker; a test chooses its
+situation by the group, not by a config of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from router_config.sandbox import Sandbox
+
+__all__ = [
+    "HEALTHY",
+    "KEYS",
+    "MIXES",
+    "MIX_PROVIDERS",
+    "PROVIDERS",
+    "environ",
+    "pair",
+    "solo",
+    "write",
+]
+
+PROVIDERS = (
+    "scaleway",
+    "siliconflow",
+    "siliconflow-cn",
+    "deepinfra",
+    "fireworks",
+    "openrouter",
+    "nebius",
+    "novita",
+    "ollama",
+    "vllm",
+    "tei",
+    "infinity",
+    "llamacpp",
+    "openai",
+)
+HEALTHY = "openai"
+# Orders of four deployments: the first three are made to fail, the fourth answers.
+MIXES = {"mix-1111": (1, 1, 1, 1), "mix-1234": (1, 2, 3, 4), "mix-1122": (1, 1, 2, 2)}
+MIX_PROVIDERS = ("deepinfra", "nebius", "novita", "vllm")
+KEYS = {
+    "search": "sk-search-key-for-tests-only-1",
+    "search-next": "sk-search-key-for-tests-only-2",
+    "eu-only": "sk-eu-key-for-tests-only",
+    "few": "sk-few-key-for-tests-only",
+    "old": "sk-old-key-for-tests-only",
+}
+
+
+def solo(provider: str) -> str:
+    """Return the group with *provider* alone."""
+    return f"solo-{provider}"
+
+
+def pair(provider: str) -> str:
+    """Return the group with *provider* first and a healthy deployment behind it."""
+    return f"pair-{provider}"
+
+
+def write(box: Sandbox, path: Path) -> Path:
+    """Write the shared config for the emulators of *box*; JSON is YAML too."""
+    path.write_text(json.dumps(_config(box), indent=1))
+    return path
+
+
+def _config(box: Sandbox) -> dict[str, Any]:
+    def entry(group: str, provider: str, order: int = 1, **info: Any) -> dict[str, Any]:
+        params = {"model": f"qwen3/{provider}", "api_base": box.bases[provider], "order": order}
+        params["api_key"] = f"os.environ/{_variable(provider)}"
+        return {
+            "model_name": group,
+            "litellm_params": params,
+            "model_info": {"id": f"{group}--{provider}", "mode": "embedding", **info},
+        }
+
+    def plain(group: str, id_: str, order: int = 1) -> dict[str, Any]:
+        return {
+            "model_name": group,
+            "litellm_params": {
+                "model": "openai/Qwen/Qwen3-Embedding-8B",
+                "api_base": box.bases["vllm"],
+                "api_key": "os.environ/PLAIN_API_KEY",
+                "order": order,
+            },
+            "model_info": {"id": id_, "mode": "embedding"},
+        }
+
+    models = [entry(solo(one), one) for one in PROVIDERS]
+    for one in PROVIDERS:
+        models += [entry(pair(one), one), entry(pair(one), _behind(one), order=2)]
+    for group, orders in MIXES.items():
+        models += [
+            entry(group, one, order=order) for one, order in zip(MIX_PROVIDERS, orders, strict=True)
+        ]
+    models += [
+        entry("with-fallback", "deepinfra"),
+        entry("fallback", "vllm"),
+        entry("hurried", "deepinfra"),
+        entry("hurried", "nebius", order=2),
+        entry("few-dimensions", "vllm"),
+        entry("cl100k", "vllm"),
+        entry("qwen3-ids", "vllm"),
+        entry("regions", "deepinfra", region="us"),
+        entry("regions", "nebius", order=2, region="eu"),
+        entry("small-first", "scaleway"),
+        entry("small-first", "vllm", order=2),
+        plain("plain", "plain--vllm"),
+        plain("plain-then-ours", "plain-then-ours--plain"),
+        entry("plain-then-ours", "deepinfra", order=2),
+        plain("foreign", "foreign--vllm"),
+    ]
+    return {
+        "model_list": models,
+        "router_settings": {
+            "num_retries": 0,
+            "disable_cooldowns": True,
+            "fallbacks": [{"with-fallback": ["fallback"]}],
+        },
+        "litellm_settings": {
+            "callbacks": ["plugins.gateway.handler", "plugins.matryoshka.handler"],
+            "custom_provider_map": [
+                {"provider": "qwen3", "custom_handler": "plugins.provider.handler"}
+            ],
+        },
+        "general_settings": {
+            "master_key": "os.environ/LITELLM_MASTER_KEY",
+            "custom_auth": "plugins.keys.handler",
+        },
+        "embedding_router": {
+            "attempts": 3,
+            "max_body_mb": 4,
+            "groups": {
+                **{group: {"attempts": 4} for group in MIXES},
+                "hurried": {"deadline_s": 2},
+                "few-dimensions": {"matryoshka": {"default": 1024, "allowed": [512, 1024]}},
+                "cl100k": {"token_inputs": "cl100k_base"},
+                "qwen3-ids": {"token_inputs": "qwen3"},
+                "plain": {},
+                "plain-then-ours": {},
+            },
+            "keys": {
+                "search": {
+                    "sha256": [_hash("search"), _hash("search-next")],
+                    "team": "search",
+                    "groups": [solo("vllm"), solo("openai")],
+                },
+                "eu-only": {"sha256": [_hash("eu-only")], "region": "eu"},
+                "few": {"sha256": [_hash("few")], "rpm": 3},
+                "old": {"sha256": [_hash("old")], "not_after": "2026-01-31"},
+            },
+        },
+    }
+
+
+def environ(box: Sandbox) -> dict[str, str]:
+    """Return the key variables that the config names."""
+    keys = {_variable(one): box.keys.get(one) or "none" for one in PROVIDERS}
+    return {**keys, "PLAIN_API_KEY": "none"}
+
+
+def _variable(provider: str) -> str:
+    return f"TEST_{provider.upper().replace('-', '_')}_API_KEY"
+
+
+def _behind(provider: str) -> str:
+    return "vllm" if provider == HEALTHY else HEALTHY
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(KEYS[name].encode()).hexdigest()

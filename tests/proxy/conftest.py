@@ -1,0 +1,35 @@
+"""One sandbox and one proxy per worker, and a sandbox without faults for every test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from router_config.sandbox import Sandbox
+from tests.proxy import configs
+from tests.proxy.harness import Proxy, running
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[Sandbox]:
+    """The emulated providers of this worker."""
+    with Sandbox(mode="hash") as box:
+        yield box
+
+
+@pytest.fixture(scope="session")
+def proxy(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """The proxy that most tests share; see `configs` for its groups."""
+    folder: Path = tmp_path_factory.mktemp("proxy")
+    config = configs.write(sandbox, folder / "config.yaml")
+    with running(config, folder / "proxy.log", environ=configs.environ(sandbox)) as process:
+        yield process
+
+
+@pytest.fixture
+def box(sandbox: Sandbox) -> Sandbox:
+    """The sandbox with no faults and empty journals."""
+    sandbox.reset()
+    return sandbox
