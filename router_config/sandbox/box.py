@@ -226,8 +226,9 @@ class Sandbox:
                 raise SandboxError(f"the sandbox did not start in {_START_S:g} s")
             read = os.read(process.stdout.fileno(), 65_536)
             if not read:
-                code = process.wait()
-                raise SandboxError(f"the sandbox ended with code {code}{self._last_words()}")
+                raise SandboxError(
+                    f"the sandbox {_ended(process.wait())} before it was ready{self._last_words()}"
+                )
             line += read
         return line
 
@@ -243,6 +244,11 @@ class Sandbox:
         self._log.seek(0)
         words = self._log.read()[-4000:].decode("utf-8", "replace").strip()
         return f": {words}" if words else ""
+
+
+def _ended(code: int) -> str:
+    # A compiled model on a processor that lacks its instructions dies by SIGILL without a word.
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
 
 
 def _import_path() -> str:

@@ -255,6 +255,7 @@ class Listener:
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self._placeholder: socket.socket | None = None
+        self._opening = asyncio.Lock()
         self.port = 0
 
     @property
@@ -264,16 +265,14 @@ class Listener:
 
     async def open(self) -> None:
         """Accept connections; a second call changes nothing."""
-        if self._server is not None:
-            return
-        if self._placeholder is not None:
-            self._placeholder.close()
-            self._placeholder = None
-        listening = _bound(self.port)
-        self.port = listening.getsockname()[1]
-        self._server = await asyncio.get_running_loop().create_server(
-            self._connect, sock=listening, backlog=1024
-        )
+        async with self._opening:
+            if self._server is not None:
+                return
+            listening, self._placeholder = self._placeholder or _bound(self.port), None
+            self.port = listening.getsockname()[1]
+            self._server = await asyncio.get_running_loop().create_server(
+                self._connect, sock=listening, backlog=1024
+            )
 
     def close(self) -> None:
         """Refuse connections and reset those that are open, as when a process dies."""

