@@ -33,7 +33,7 @@ def free_port(wanted: int) -> int:
 def serving(
     config: Path, port: int, key: str, environ: dict[str, str], log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start `serve` on *config* with the admin *key*; end it on the way out. *log* gets its output."""
+    """Start `serve` on *config* with the admin *key*, output in *log*; end it on the way out."""
     command = [sys.executable, "-m", "router_config", "serve", "--config", str(config)]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as out:
@@ -52,7 +52,7 @@ def serving(
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> bool:
-    """Wait with a progress line until the proxy answers; False, with its last words, if it ended."""
+    """Wait with a progress line until the proxy answers; False, with its words, if it ended."""
     import httpx
 
     started = time.monotonic()
