@@ -130,7 +130,7 @@ def _bill(what: Attempt, reply: WireReply) -> tuple[int, int]:
     tokens = what.tokens
     if reply.prompt_tokens is not None:
         # A tokenizer of another version is off by a little; a count off by half is no count.
-        if what.tokens // 2 <= reply.prompt_tokens <= 2 * what.tokens + 8:
+        if what.tokens // 2 <= reply.prompt_tokens <= 2 * what.tokens + 8 * what.inputs:
             tokens = reply.prompt_tokens
         else:
             log.warning(

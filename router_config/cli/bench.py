@@ -63,10 +63,11 @@ def run(args: argparse.Namespace) -> int:
         key = "sk-bench-" + secrets.token_hex(8)
         config = Path(folder) / "config.yaml"
         log = Path(folder) / "proxy.log"
-        with _upstream() as base:
-            config.write_text(json.dumps(_config(base)))
+        with _upstream("float") as base, _upstream("base64") as base64:
+            config.write_text(json.dumps(_config(base, base64)))
             port = free_port(0)
-            with serving(config, port, key, dict(os.environ), log) as process:
+            environ = {**os.environ, "BENCH_API_KEY": "none"}
+            with serving(config, port, key, environ, log) as process:
                 if not wait_until_ready(process, port, log):
                     return 1
                 rows = asyncio.run(_measure(args, base, port, key, process.pid))
@@ -78,10 +79,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _upstream() -> Iterator[str]:
+def _upstream(encoding: str) -> Iterator[str]:
     """Start the static upstream and yield its base URL."""
     with subprocess.Popen(
-        [sys.executable, "-m", "router_config.sandbox.static"],
+        [sys.executable, "-m", "router_config.sandbox.static", "--encoding", encoding],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as process:
@@ -92,11 +93,11 @@ def _upstream() -> Iterator[str]:
             process.terminate()
 
 
-def _config(base: str) -> dict[str, Any]:
+def _config(base: str, base64: str) -> dict[str, Any]:
     """Return the bench config; JSON is YAML, and nothing here is for people to edit."""
 
-    def deployment(group: str, model: str, **info: Any) -> dict[str, Any]:
-        params: dict[str, Any] = {"model": model, "api_base": base, "api_key": "bench"}
+    def deployment(group: str, model: str, api_base: str, **info: Any) -> dict[str, Any]:
+        params = {"model": model, "api_base": api_base, "api_key": "os.environ/BENCH_API_KEY"}
         return {
             "model_name": group,
             "litellm_params": params,
@@ -105,9 +106,9 @@ def _config(base: str) -> dict[str, Any]:
 
     return {
         "model_list": [
-            deployment("ours-float", "qwen3/openai", base64=False),
-            deployment("ours-base64", "qwen3/openai", base64=True),
-            deployment(_PLAIN, "openai/Qwen/Qwen3-Embedding-8B"),
+            deployment("ours-float", "qwen3/openai", base, base64=False),
+            deployment("ours-base64", "qwen3/openai", base64, base64=True),
+            deployment(_PLAIN, "openai/Qwen/Qwen3-Embedding-8B", base),
         ],
         "router_settings": {"num_retries": 0, "disable_cooldowns": True},
         "litellm_settings": {
