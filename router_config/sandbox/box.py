@@ -80,7 +80,7 @@ class Sandbox:
         trace: TracebackType | None,
     ) -> None:
         try:
-            if kind is None and self._process is not None:
+            if kind is None and self._process is not None and self._process.poll() is None:
                 self._report_bugs()
         finally:
             self.close()
@@ -95,6 +95,7 @@ class Sandbox:
             stdout=subprocess.PIPE,
             stderr=self._log,
             env={**os.environ, "PYTHONPATH": _import_path()},
+            start_new_session=True,  # Ctrl-C is for the parent, which then ends us in its own time
         )
         try:
             ready = json.loads(self._first_line())
@@ -131,11 +132,7 @@ class Sandbox:
 
         Also those that redirected configurations name: each is a valid key of its own account.
         """
-        names = {
-            EMULATORS[provider].key_env: key
-            for provider, key in self.keys.items()
-            if EMULATORS[provider].key_env is not None
-        }
+        names = {EMULATORS[provider].key_env: key for provider, key in self.keys.items()}
         return {**self._accounts, **{name: key for name, key in names.items() if name is not None}}
 
     def redirect(self, config: str | Path, out: str | Path) -> Path:
@@ -149,8 +146,7 @@ class Sandbox:
         done = redirect(text, self.bases, variables)
         for variable, provider in done.key_variables.items():
             if variable != variables[provider]:
-                key = self.keys.get(provider, f"sandbox-{provider}-key")
-                self._accounts[variable] = f"{key}.{variable}"
+                self._accounts[variable] = f"{self.keys[provider]}.{variable}"
         out = Path(out)
         out.write_text(done.text)
         return out

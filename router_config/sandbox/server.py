@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
@@ -58,7 +59,7 @@ class Server:
             "control": f"http://127.0.0.1:{self.control.port}",
             "mode": self.mode,
             "bases": {service.name: service.base for service in shown},
-            "keys": {s.name: s.key for s in shown if s.emulator.key_env is not None},
+            "keys": {service.name: service.key for service in shown},
         }
 
     def _elsewhere(self) -> str:
@@ -124,7 +125,7 @@ class Commands:
     def state(self) -> dict[str, Any]:
         """Return the state of everything."""
         services = {name: service.state() for name, service in self._server.services.items()}
-        return {"mode": self._server.mode, "providers": services}
+        return {"mode": self._server.mode, "pid": os.getpid(), "providers": services}
 
     def _one(self, provider: str) -> Service:
         service = self._server.services.get(provider)

@@ -82,6 +82,11 @@ def test_leaving_the_context_ends_the_process() -> None:
     assert control
 
 
+def test_a_signal_to_the_parents_group_does_not_reach_it() -> None:
+    with Sandbox(providers=["scaleway"]) as box:
+        assert os.getpgid(box.state()["pid"]) != os.getpgid(0)
+
+
 def test_an_unknown_provider_is_named_with_those_there_are() -> None:
     with pytest.raises(SandboxError, match="unknown provider scalway; known: deepinfra"):
         Sandbox(providers=["scalway"]).start()
