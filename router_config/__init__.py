@@ -1,1 +1,34 @@
-"""The declaring room: what a configuration may say, and whether it says it well."""
+"""The declaring room: what a configuration may say, and whether it says it well.
+
+Reads and checks files; imports neither LiteLLM nor the plugins nor anything that opens a socket.
+"""
+
+from __future__ import annotations
+
+from .catalogue import Limits, Price, Provider, load_catalogue
+from .config import Budget, Config, Deployment, Group, Key, Matryoshka
+from .environment import EnvRef, Resolved, Secret, resolve
+from .loader import SHIPPED_CONFIG, check, load
+from .problems import ConfigError, Problem
+
+__all__ = [
+    "SHIPPED_CONFIG",
+    "Budget",
+    "Config",
+    "ConfigError",
+    "Deployment",
+    "EnvRef",
+    "Group",
+    "Key",
+    "Limits",
+    "Matryoshka",
+    "Price",
+    "Problem",
+    "Provider",
+    "Resolved",
+    "Secret",
+    "check",
+    "load",
+    "load_catalogue",
+    "resolve",
+]

@@ -17,6 +17,7 @@ __all__ = [
     "Path",
     "Problem",
     "Severity",
+    "contains_a_secret",
     "did_you_mean",
     "in_file_order",
     "looks_like_a_secret",
@@ -104,14 +105,28 @@ def render_path(path: Path) -> str:
     return text
 
 
-# Shapes of keys in use, and any long run that mixes letters and digits without a separator.
-_SECRET = re.compile(
-    r"^(sk|pk|rk|fw|nvapi|hf|gh[opsu]|xox[abp]|AKIA|SCW)[-_]?[A-Za-z0-9_\-]{16,}$"
-    r"|^(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9+/=]{24,}$"
-    r"|^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+# How providers' keys begin. Behind the prefix comes what is secret.
+_KEY = r"(sk|pk|rk|fw|nvapi|hf|gh[opsu]|xox[abp]|AKIA|SCW)[-_]?[A-Za-z0-9_\-]{12,}"
+# A long run of letters and digits, or a UUID: no name that a person would give.
+_RUN = (
+    r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9+/=]{24,}"
+    r"|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 )
 
 
 def looks_like_a_secret(text: str) -> bool:
     """Return True for text in the shape of an API key; such text is never printed."""
-    return _SECRET.match(text) is not None
+    return re.fullmatch(f"{_KEY}|{_RUN}", text) is not None
+
+
+def contains_a_secret(text: str) -> bool:
+    """Return True for text with a known kind of key in it, or with credentials in a URL."""
+    return re.search(_INSIDE, text) is not None
+
+
+_INSIDE = (
+    r"(?<![A-Za-z0-9_-])(sk|hf|gh[opsu]|xox[abp]|AKIA|nvapi)[-_]?"
+    r"(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{16,}"
+    r"|[A-Za-z][A-Za-z0-9+.-]*://[^/\s@]+@"
+    r"|[?&](api[_-]?key|key|token|access_token|password)=[^&\s]"
+)

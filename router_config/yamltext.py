@@ -9,9 +9,10 @@ a file or an alias tree out of all proportion. Nothing in a file can exhaust mem
 from __future__ import annotations
 
 import bisect
+import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -42,10 +43,12 @@ class Document:
     """One file: its data, the place of each key and item, and what is wrong with its YAML.
 
     *value* is None for an empty file and for one that could not be read (then there are problems).
+    *sha256* is of the bytes of a file that could be parsed.
     """
 
     file: str
     value: Any = None
+    sha256: str = ""
     problems: tuple[Problem, ...] = ()
     places: dict[Path, Place] = field(default_factory=dict, repr=False)
 
@@ -95,9 +98,8 @@ def parse(data: bytes | str, file: str = "<text>") -> Document:
         return _failed(file, place, "a control character", "remove it")
     except yaml.MarkedYAMLError as error:
         return _syntax_error(file, text, error)
-    if root is None:
-        return Document(file)
-    return _Expansion(file).run(root, extra)
+    document = _Expansion(file).run(root, extra) if root is not None else Document(file)
+    return replace(document, sha256=hashlib.sha256(raw).hexdigest())
 
 
 class _Expansion:
@@ -116,17 +118,11 @@ class _Expansion:
         except TooMuch as limit:
             return _failed(self.file, limit.place, limit.what, limit.fix)
         problems = [
-            Problem(
-                self.file,
-                *place,
-                render_path(finding.path),
-                finding.what,
-                finding.fix,
-                finding.severity,
-            )
-            for place, finding in self.findings + self.named(extra)
+            Problem(self.file, *place, render_path(one.path), one.what, one.fix, one.severity)
+            for place, one in self.findings + self.named(extra)
         ]
-        return Document(self.file, value, tuple(in_file_order(problems)), self.places)
+        ordered = tuple(in_file_order(problems))
+        return Document(self.file, value, problems=ordered, places=self.places)
 
     def named(self, extra: Notes) -> Notes:
         """Give each finding of the first pass the path of the nearest key at or before it."""
@@ -231,7 +227,7 @@ def _syntax_error(file: str, text: str, error: yaml.MarkedYAMLError) -> Document
 
 
 def _failed(file: str, place: Place, what: str, fix: str) -> Document:
-    return Document(file, None, (Problem(file, *place, "", what, fix),))
+    return Document(file, problems=(Problem(file, *place, "", what, fix),))
 
 
 def _place_of(before: str) -> Place:

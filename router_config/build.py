@@ -1,0 +1,162 @@
+"""What a file says, with the catalogue's facts and the defaults filled in: a `Config`.
+
+Builds from whatever could be read, so that the rules can judge a file that has mistakes; whether
+the result may be used is theirs to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from .catalogue import Limits, Provider, Region
+from .config import Budget, Config, Deployment, Group, Key, Matryoshka
+from .schema import (
+    File,
+    GroupEntry,
+    MatryoshkaEntry,
+    ModelInfo,
+    ModelListEntry,
+    Params,
+    RouterSection,
+    RouterSettings,
+)
+from .shape import OWN_PREFIX, our_groups
+from .yamltext import Document
+
+__all__ = ["OTHER_LIMITS", "build", "fallbacks_of"]
+
+# For a deployment that LiteLLM serves by itself: what OpenAI allows, since nothing else is known.
+OTHER_LIMITS = Limits(max_inputs=2048, max_tokens_per_input=32_768, concurrency=100)
+
+
+def build(document: Document, file: File, catalogue: Mapping[str, Provider]) -> Config:
+    """Return the configuration in *file*, which was read from *document*."""
+    ours = our_groups(document.value)
+    entries = [entry for entry in enumerate(file.model_list or ()) if entry[1].model_name]
+    deployments = [
+        _deployment(index, entry, catalogue) for index, entry in entries if entry.model_name in ours
+    ]
+    section = file.embedding_router or RouterSection()
+    return Config(
+        path=Path(document.file),
+        sha256=document.sha256,
+        groups={group.name: group for group in _groups(file, section, deployments)},
+        foreign_models=frozenset(str(entry.model_name) for _, entry in entries) - ours,
+        keys={
+            alias: Key(
+                alias=alias,
+                sha256=entry.sha256 or (),
+                team=entry.team,
+                groups=None if entry.groups is None else tuple(entry.groups),
+                region=entry.region,
+                rpm=entry.rpm,
+                not_after=entry.not_after,
+            )
+            for alias, entry in (section.keys or {}).items()
+        },
+        budgets={
+            name: Budget(name=name, usd=one.usd, tokens=one.tokens, period=one.period or "lifetime")
+            for name, one in (section.budgets or {}).items()
+        },
+        max_body_mb=_or(section.max_body_mb, 16),
+        raw=document.value,
+    )
+
+
+def fallbacks_of(settings: RouterSettings | None, group: str) -> tuple[str, ...]:
+    """Return the groups to try after *group*, as LiteLLM reads them.
+
+    Its own list, else the one for "*", else `default_fallbacks` without the group itself.
+    """
+    if settings is None:
+        return ()
+    lists = {name: targets for item in settings.fallbacks or () for name, targets in item.items()}
+    common = lists.get("*") or settings.default_fallbacks or ()
+    return tuple(lists[group]) if group in lists else tuple(t for t in common if t != group)
+
+
+def _groups(file: File, section: RouterSection, all_: list[Deployment]) -> Iterator[Group]:
+    listed = section.groups or {}
+    for name in dict.fromkeys([*(one.group for one in all_), *listed]):
+        entry = listed.get(name) or GroupEntry()
+        yield Group(
+            name=name,
+            deployments=tuple(one for one in all_ if one.group == name),
+            fallbacks=fallbacks_of(file.router_settings, name),
+            region=entry.region or ("eu" if name.endswith("-eu") else None),
+            required=_or(entry.required, False),
+            attempts=_or(entry.attempts, _or(section.attempts, 3)),
+            deadline_s=_or(entry.deadline_s, _or(section.deadline_s, 30.0)),
+            matryoshka=_matryoshka(entry.matryoshka or section.matryoshka),
+            token_inputs=entry.token_inputs,
+            **({"instruct": entry.instruct} if entry.instruct else {}),
+        )
+
+
+def _matryoshka(entry: MatryoshkaEntry | None) -> Matryoshka:
+    if entry is None:
+        return Matryoshka()
+    allowed = None if entry.allowed is None else tuple(entry.allowed)
+    return Matryoshka(default=entry.default, allowed=allowed)
+
+
+def _deployment(index: int, entry: ModelListEntry, catalogue: Mapping[str, Provider]) -> Deployment:
+    params, info = entry.litellm_params or Params(), entry.model_info or ModelInfo()
+    model = params.model or ""
+    provider = catalogue.get(model.removeprefix(OWN_PREFIX)) if _is_own(model) else None
+    fact: Any = provider  # every use below has its own value for "no provider"
+    return Deployment(
+        id=info.id or "",
+        group=str(entry.model_name),
+        index=index,
+        model=model,
+        provider=provider,
+        wire_model=info.wire_model or (fact.wire_model if fact else model.partition("/")[2]),
+        api_base=params.api_base or (fact.api_base if fact else None),
+        api_key=params.api_key,
+        order=_or(params.order, 1),
+        weight=_or(params.weight, 1.0),
+        timeout_s=params.timeout,
+        budget=info.budget,
+        limits=_limits(info, fact.limits if fact else OTHER_LIMITS),
+        usd_per_million_tokens=_price(info, fact),
+        region=info.region or _region(fact),
+        base64=_or(info.base64, fact.base64 if fact else False),
+        normalised=_or(info.normalised, fact.normalised if fact else False),
+        options={**(fact.options if fact else {}), **(info.options or {})},
+    )
+
+
+def _is_own(model: str) -> bool:
+    return model.startswith(OWN_PREFIX)
+
+
+def _region(provider: Provider | None) -> Region:
+    return provider.region if provider else "global"
+
+
+def _price(info: ModelInfo, provider: Provider | None) -> Decimal:
+    if info.input_cost_per_token is not None:
+        return info.input_cost_per_token * 1_000_000
+    return provider.price.usd_per_million_tokens if provider else Decimal(0)
+
+
+def _limits(info: ModelInfo, base: Limits) -> Limits:
+    try:
+        return Limits(
+            max_inputs=_or(info.max_inputs, base.max_inputs),
+            max_tokens_per_input=_or(info.max_input_tokens, base.max_tokens_per_input),
+            max_tokens_per_call=_or(info.max_tokens_per_call, base.max_tokens_per_call),
+            concurrency=_or(info.concurrency, base.concurrency),
+        )
+    except ValidationError:  # two overrides that contradict each other: a rule says so
+        return base
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value

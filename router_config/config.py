@@ -1,0 +1,137 @@
+"""A configuration as the router uses it: groups of deployments, complete with every fact.
+
+Everything here is immutable and complete: defaults are in, overrides are applied, nothing is read
+from the environment. `environment.resolve` adds what only a running machine knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .catalogue import Limits, Provider, Region
+from .problems import Problem
+from .schema import Period
+from .values import EnvRef, Secret
+
+__all__ = [
+    "DEFAULT_INSTRUCT",
+    "Budget",
+    "Config",
+    "Deployment",
+    "Group",
+    "Key",
+    "Matryoshka",
+]
+
+# The task text of the model card, also the one behind its published similarities.
+DEFAULT_INSTRUCT = "Given a web search query, retrieve relevant passages that answer the query"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True
+    )
+
+
+class Deployment(_Frozen):
+    """One entry of `model_list`; *index* is its position there, from 0.
+
+    *provider* is None for a deployment that LiteLLM serves by itself. *order* is tried lowest
+    first; *weight* decides inside an order. *timeout_s* is None for the catalogue's own times.
+    """
+
+    id: str
+    group: str
+    index: int
+    model: str
+    provider: Provider | None = Field(repr=False)
+    wire_model: str
+    api_base: str | EnvRef | None
+    api_key: Secret | EnvRef | None
+    order: int = 1
+    weight: float = 1.0
+    timeout_s: float | None = None
+    budget: str | None = None
+    limits: Limits
+    usd_per_million_tokens: Decimal
+    region: Region
+    base64: bool
+    normalised: bool
+    options: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class Matryoshka(_Frozen):
+    """The `dimensions` of a group; *allowed* is None for every integer from 32 to 4096."""
+
+    default: int = 4096
+    allowed: tuple[int, ...] | None = None
+
+
+class Group(_Frozen):
+    """A model group of ours: deployments of one model, in the order of the file.
+
+    *fallbacks* are the groups to try after it, in that order. *region* is None where texts may go
+    anywhere. *token_inputs* names the vocabulary of token arrays, or is None where none are taken.
+    """
+
+    name: str
+    deployments: tuple[Deployment, ...]
+    fallbacks: tuple[str, ...] = ()
+    region: Region | None = None
+    required: bool = False
+    attempts: int = 3
+    deadline_s: float = 30.0
+    matryoshka: Matryoshka = Matryoshka()
+    token_inputs: Literal["cl100k_base", "qwen3"] | None = None
+    instruct: str = DEFAULT_INSTRUCT
+
+
+class Key(_Frozen):
+    """One client key of the file.
+
+    *sha256* are one or two hashes, 64 lower-case hexadecimal digits. *groups* is None for all. A
+    *not_after* that is a plain date includes that day; both count in UTC.
+    """
+
+    alias: str
+    sha256: tuple[str, ...]
+    team: str | None = None
+    groups: tuple[str, ...] | None = None
+    region: Region | None = None
+    rpm: int | None = None
+    not_after: date | datetime | None = None
+
+
+class Budget(_Frozen):
+    """What may be spent in a *period* (UTC calendar): either *usd* or *tokens* is not None."""
+
+    name: str
+    usd: Decimal | None
+    tokens: int | None
+    period: Period
+
+
+class Config(_Frozen):
+    """One configuration file.
+
+    *groups* holds ours only: those with a `qwen3/` deployment and those listed under
+    `embedding_router.groups`. *foreign_models* are the other model names; LiteLLM serves them.
+    *sha256* is of the file's bytes, *raw* its plain data.
+    """
+
+    path: Path
+    sha256: str
+    groups: dict[str, Group]
+    foreign_models: frozenset[str]
+    keys: dict[str, Key]
+    budgets: dict[str, Budget]
+    max_body_mb: int = 16
+    max_inputs: int = 2048
+    raw: dict[str, Any] = Field(repr=False)
+    warnings: tuple[Problem, ...] = ()

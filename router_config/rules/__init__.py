@@ -1,0 +1,37 @@
+"""The cross-field rules: one short function each, from a configuration to findings.
+
+A rule yields a path and a text; the loader adds the position and drops what the schema already
+said. A new rule is one function in the module of its area, one entry of its `RULES`, and one case
+in `tests/router_config/cases/`.
+"""
+
+from __future__ import annotations
+
+from . import (
+    budgets,
+    deployments,
+    fallbacks,
+    groups,
+    keys,
+    litellm_keys,
+    options,
+    secrets,
+    wire_calls,
+    wiring,
+)
+from .subject import Rule, Subject
+
+__all__ = ["RULES", "Rule", "Subject"]
+
+RULES: tuple[Rule, ...] = (
+    *deployments.RULES,
+    *groups.RULES,
+    *fallbacks.RULES,
+    *budgets.RULES,
+    *keys.RULES,
+    *secrets.RULES,
+    *options.RULES,
+    *litellm_keys.RULES,
+    *wire_calls.RULES,
+    *wiring.RULES,
+)

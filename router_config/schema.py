@@ -1,0 +1,232 @@
+"""The shape of a configuration file as it is written: which keys, of which kinds, in which range.
+
+`null` is the same as absent, so that a section whose lines are all commented out is allowed. What
+must be there stands in `needed`, with the way to write it; only then can the rest of a file with a
+gap still be judged. LiteLLM's sections are open: their keys are judged by `rules.litellm_keys`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .catalogue import Region
+from .values import Day, Hashes, Key, Price, Text, Url, Usd
+
+__all__ = [
+    "BudgetEntry",
+    "File",
+    "GeneralSettings",
+    "GroupEntry",
+    "KeyEntry",
+    "LiteLLMSettings",
+    "MatryoshkaEntry",
+    "ModelInfo",
+    "ModelListEntry",
+    "Params",
+    "Period",
+    "ProviderMapEntry",
+    "RouterSection",
+    "RouterSettings",
+]
+
+Period = Literal["lifetime", "month", "day", "hour"]
+Dimension = Annotated[int, Field(ge=32, le=4096)]
+Attempts = Annotated[int, Field(ge=1, le=10)]
+Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
+Alias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+class Section(BaseModel):
+    """A mapping of ours: a key that is not listed is a problem."""
+
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True
+    )
+    needed: ClassVar[dict[str, str]] = {}
+
+
+class OpenSection(Section):
+    """A mapping of LiteLLM's, of which we read the listed keys."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Params(OpenSection):
+    """How the deployment is reached and when it is chosen."""
+
+    model: Text | None = Field(
+        default=None, description="qwen3/<provider>, an entry of providers.yaml; or LiteLLM's own."
+    )
+    api_key: Key | None = Field(
+        default=None, description="os.environ/NAME; default: the provider's usual variable."
+    )
+    api_base: Url | None = Field(
+        default=None, description="Base URL or os.environ/NAME; default: the provider's."
+    )
+    order: int | None = Field(default=None, ge=0, le=1000, description="Lower first; default 1.")
+    weight: float | None = Field(
+        default=None,
+        ge=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="Chance among those of the same order; default 1.",
+    )
+    timeout: Seconds | None = Field(default=None, description="Seconds for one call.")
+    needed: ClassVar[dict[str, str]] = {"model": "name a provider: model: qwen3/<provider>"}
+
+
+class ModelInfo(OpenSection):
+    """What is known about the deployment; in place of the catalogue's facts where given."""
+
+    id: Text | None = Field(
+        default=None, description="Its name in logs, metrics and replies; unique, and kept."
+    )
+    mode: Text | None = Field(default=None, description="embedding.")
+    budget: Text | None = Field(
+        default=None, description="Entry of embedding_router.budgets that pays for it."
+    )
+    region: Region | None = Field(default=None, description="Where its machines stand.")
+    wire_model: Text | None = Field(default=None, description="Model id in the request.")
+    base_model: Text | None = Field(
+        default=None, description="The model behind another name (LiteLLM's key)."
+    )
+    max_inputs: int | None = Field(default=None, ge=1, le=2048, description="Texts in one call.")
+    max_input_tokens: int | None = Field(
+        default=None, ge=2, le=32_768, description="Tokens of one text, its end token included."
+    )
+    max_tokens_per_call: int | None = Field(
+        default=None, ge=2, description="Tokens of all texts of a call together."
+    )
+    concurrency: int | None = Field(default=None, ge=1, le=1000, description="Calls at once.")
+    input_cost_per_token: Price | None = Field(default=None, description="US dollars.")
+    base64: bool | None = Field(default=None, description="Answers encoding_format=base64.")
+    normalised: bool | None = Field(default=None, description="Its vectors have length 1.")
+    options: dict[str, Any] | None = Field(
+        default=None, description="Settings of the server or reseller, such as num_ctx (Ollama)."
+    )
+
+
+class ModelListEntry(OpenSection):
+    """One deployment."""
+
+    model_name: Text | None = Field(default=None, description="The group it belongs to.")
+    litellm_params: Params | None = None
+    model_info: ModelInfo | None = None
+    needed: ClassVar[dict[str, str]] = {
+        "model_name": "name its group: model_name: qwen3-embedding-8b",
+        "litellm_params": "write litellm_params: {model: qwen3/<provider>}",
+    }
+
+
+class ProviderMapEntry(OpenSection):
+    """One custom provider of LiteLLM's."""
+
+    provider: Text | None = None
+    custom_handler: Text | None = None
+
+
+class LiteLLMSettings(OpenSection):
+    """LiteLLM's module settings."""
+
+    callbacks: list[Text] | None = None
+    custom_provider_map: list[ProviderMapEntry] | None = None
+
+
+class RouterSettings(OpenSection):
+    """LiteLLM's Router."""
+
+    num_retries: int | None = None
+    disable_cooldowns: bool | None = None
+    fallbacks: list[dict[str, list[Text]]] | None = None
+    default_fallbacks: list[Text] | None = None
+
+
+class GeneralSettings(OpenSection):
+    """LiteLLM's proxy."""
+
+    master_key: Key | None = None
+    custom_auth: Text | None = None
+    database_url: Key | None = None
+
+
+class MatryoshkaEntry(Section):
+    """Which `dimensions` a client may ask for."""
+
+    default: Dimension = Field(default=4096, description="For a client that asks for none.")
+    allowed: Annotated[list[Dimension], Field(min_length=1)] | None = Field(
+        default=None, description="Default: every integer from 32 to 4096."
+    )
+
+
+class BudgetEntry(Section):
+    """What may be spent in a period: an amount of money, or of tokens."""
+
+    usd: Usd | None = Field(default=None, description="US dollars, read as a decimal.")
+    tokens: int | None = Field(default=None, ge=1, le=10**15)
+    period: Period | None = Field(default=None, description="When it starts again (UTC calendar).")
+    needed: ClassVar[dict[str, str]] = {
+        "period": "say when it starts again: period: lifetime, month, day or hour"
+    }
+
+
+class KeyEntry(Section):
+    """One client key, known by its hash."""
+
+    sha256: Hashes | None = Field(default=None, description="One hash, or two during a rotation.")
+    team: Text | None = None
+    groups: list[Text] | None = Field(default=None, description="Default: all groups.")
+    region: Region | None = Field(default=None, description="Only deployments there.")
+    rpm: int | None = Field(default=None, ge=1, le=10**9, description="Requests per minute.")
+    not_after: Day | None = Field(default=None, description="Last day, or last moment (UTC).")
+    needed: ClassVar[dict[str, str]] = {
+        "sha256": 'paste the line that "qwen3-router key new" prints'
+    }
+
+
+class GroupEntry(Section):
+    """What differs for one group from the rest of the section."""
+
+    region: Region | None = Field(
+        default=None, description="Nothing leaves it. A name that ends in -eu means eu."
+    )
+    required: bool | None = Field(
+        default=None, description="The proxy does not start unless somebody can serve the group."
+    )
+    attempts: Attempts | None = None
+    deadline_s: Seconds | None = None
+    matryoshka: MatryoshkaEntry | None = None
+    token_inputs: Literal["cl100k_base", "qwen3"] | None = Field(
+        default=None, description="Take token arrays and decode them with this vocabulary."
+    )
+    instruct: Text | None = Field(default=None, description="Task text for input_type: query.")
+
+
+class RouterSection(Section):
+    """Everything of ours; LiteLLM does not read it."""
+
+    attempts: Attempts | None = Field(default=None, description="Calls per request; default 3.")
+    deadline_s: Seconds | None = Field(
+        default=None, description="Seconds for a whole request; default 30."
+    )
+    max_body_mb: int | None = Field(default=None, ge=1, le=1024, description="Default 16.")
+    matryoshka: MatryoshkaEntry | None = None
+    budgets: dict[str, BudgetEntry] | None = Field(
+        default=None,
+        description="An account of a provider, or key:<alias>, key:*, team:<id>, user:<id>, "
+        "group:<model_name>.",
+    )
+    keys: dict[Alias, KeyEntry] | None = Field(default=None, description="Client keys by alias.")
+    groups: dict[str, GroupEntry] | None = None
+
+
+class File(OpenSection):
+    """A LiteLLM proxy configuration with our section."""
+
+    model_list: list[ModelListEntry] | None = None
+    litellm_settings: LiteLLMSettings | None = None
+    router_settings: RouterSettings | None = None
+    general_settings: GeneralSettings | None = None
+    embedding_router: RouterSection | None = None
+    needed: ClassVar[dict[str, str]] = {"model_list": "list the deployments"}
