@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 from ruamel.yaml import YAML
 
 from router_config.catalogue import Provider, load_catalogue
+from router_config.loader import check
 
 PATH = Path(__file__).parents[2] / "router_config" / "config.yaml"
 TEXT = PATH.read_text(encoding="utf-8")
@@ -240,6 +242,15 @@ class TestBudgets:
         for row in ROWS:
             if row.provider.hosted and row.provider.name != "scaleway":
                 assert row.info["budget"] == row.provider.name
+
+
+def test_validation_finds_old_and_undated_prices_and_nothing_else() -> None:
+    problems = check(PATH, today=date(2026, 11, 24))
+    assert {problem.severity for problem in problems} == {"warning"}
+    named = [re.search(r"the catalogue's price of (\S+) is ", p.what) for p in problems]
+    hosted = {row.provider.name for row in ROWS if row.provider.hosted}
+    assert sorted(match[1] for match in named if match) == sorted(hosted)
+    assert all(named)
 
 
 def test_every_variable_is_explained_at_the_top() -> None:
