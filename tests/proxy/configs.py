@@ -7,9 +7,11 @@ situation by the group, not by a config of its own.
 from __future__ import annotations
 
 import hashlib
-import json
+from datetime import date
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from router_config.sandbox import Sandbox
 
@@ -19,6 +21,7 @@ __all__ = [
     "MIXES",
     "MIX_PROVIDERS",
     "PROVIDERS",
+    "UNSET",
     "environ",
     "pair",
     "solo",
@@ -42,6 +45,7 @@ PROVIDERS = (
     "openai",
 )
 HEALTHY = "openai"
+UNSET = "TEST_NEVER_SET_API_KEY"
 # Orders of four deployments: the first three are made to fail, the fourth answers.
 MIXES = {"mix-1111": (1, 1, 1, 1), "mix-1234": (1, 2, 3, 4), "mix-1122": (1, 1, 2, 2)}
 MIX_PROVIDERS = ("deepinfra", "nebius", "novita", "vllm")
@@ -65,8 +69,8 @@ def pair(provider: str) -> str:
 
 
 def write(box: Sandbox, path: Path) -> Path:
-    """Write the shared config for the emulators of *box*; JSON is YAML too."""
-    path.write_text(json.dumps(_config(box), indent=1))
+    """Write the shared config for the emulators of *box*."""
+    path.write_text(yaml.safe_dump(_config(box), sort_keys=False))
     return path
 
 
@@ -79,6 +83,13 @@ def _config(box: Sandbox) -> dict[str, Any]:
             "litellm_params": params,
             "model_info": {"id": f"{group}--{provider}", "mode": "embedding", **info},
         }
+
+    def off(group: str, provider: str) -> dict[str, Any]:
+        """Return a deployment whose key variable nobody sets, at a base of its own."""
+        made = entry(group, provider)
+        made["litellm_params"]["api_key"] = f"os.environ/{UNSET}"
+        made["litellm_params"]["api_base"] = "http://127.0.0.1:9/v1"
+        return made
 
     def plain(group: str, id_: str, order: int = 1) -> dict[str, Any]:
         return {
@@ -100,6 +111,9 @@ def _config(box: Sandbox) -> dict[str, Any]:
             entry(group, one, order=order) for one, order in zip(MIX_PROVIDERS, orders, strict=True)
         ]
     models += [
+        # Four deployments and the default of three attempts.
+        *(entry("capped", one, order=order) for order, one in enumerate(MIX_PROVIDERS, 1)),
+        off("nobody", "deepinfra"),
         entry("with-fallback", "deepinfra"),
         entry("fallback", "vllm"),
         entry("hurried", "deepinfra"),
@@ -135,7 +149,7 @@ def _config(box: Sandbox) -> dict[str, Any]:
         },
         "embedding_router": {
             "attempts": 3,
-            "max_body_mb": 4,
+            "max_body_mb": 16,
             "groups": {
                 **{group: {"attempts": 4} for group in MIXES},
                 "hurried": {"deadline_s": 2},
@@ -153,7 +167,7 @@ def _config(box: Sandbox) -> dict[str, Any]:
                 },
                 "eu-only": {"sha256": [_hash("eu-only")], "region": "eu"},
                 "few": {"sha256": [_hash("few")], "rpm": 3},
-                "old": {"sha256": [_hash("old")], "not_after": "2026-01-31"},
+                "old": {"sha256": [_hash("old")], "not_after": date(2026, 1, 31)},
             },
         },
     }
