@@ -1,0 +1,219 @@
+"""Who may import whom: one table for all modules, held against the source.
+
+A new module needs a row, or a room whose pattern covers it. Names are relative to the package of
+the table they stand in; those of the other package are written in full. `*` stands for anything,
+and the longest row that fits a module is its row.
+"""
+
+from __future__ import annotations
+
+import graphlib
+import subprocess
+import sys
+from fnmatch import fnmatchcase
+
+import pytest
+
+from tests.imports import PACKAGES, ROOT, first_party, imports, modules
+
+TABLE: dict[str, dict[str, str]] = {
+    # Declares: reads files and judges them. Runs nothing.
+    "router_config": {
+        "": "catalogue config environment loader problems",
+        "__main__": "cli",
+        "build": "catalogue config schema shape yamltext",
+        "catalogue": "facts problems yamltext",
+        "config": "catalogue problems schema values",
+        "editor": "rules.litellm_keys schema",
+        "environment": "config values",
+        "facts": "",
+        "loader": "build catalogue config problems rules rules.unset shape yamltext",
+        "outputs": "problems",
+        "problems": "",
+        "schema": "catalogue values",
+        "shape": "problems schema values",
+        "values": "yamlnodes",
+        "yamlnodes": "problems",
+        "yamltext": "problems yamlnodes",
+        # One rule, one module; none knows another.
+        "rules": "rules.*",
+        "rules.*": "catalogue config environment problems rules.subject schema shape values",
+        # Tooling, loaded command by command: may use everything, and nothing imports it.
+        "cli": "",
+        "cli.*": "*",
+        # Stands in for the providers: shares no code with what it judges.
+        "sandbox": "sandbox.*",
+        "sandbox.*": "sandbox.*",
+        "sandbox.emulators.*": "sandbox.emulators.base sandbox.http1 sandbox.texts sandbox.tokens",
+    },
+    # Runs. Of the declaring room it sees the public names only.
+    "plugins": {
+        "": "",
+        # Public files: what LiteLLM loads.
+        "gateway": "_door _foreign _lead _litellm _runtime",
+        "keys": "_consumer _errors _foreign _litellm _runtime",
+        "matryoshka": "_errors _lead _litellm _plain _reply _runtime",
+        "provider": "_errors _lead _pool _runtime",
+        # How LiteLLM is led, and what a client meets first.
+        "_consumer": "_admission _runtime",
+        "_door": "_errors _exchange _foreign _request _runtime",
+        "_foreign": "_errors",
+        "_lead": "_consumer _errors _exchange _runtime",
+        "_litellm": "",
+        # The composition root.
+        "_runtime": "_admission _attempt _attempt_log _errors _exchange _keyring _logs _plan _pool"
+        " _request _round _wire router_config",
+        # One request: asked, planned, picked, attempted, answered.
+        "_admission": "_errors _plan _pool _request _tokens router_config",
+        "_attempt": "_dialects _errors _pool _vectors",
+        "_attempt_log": "_attempt",
+        "_exchange": "_errors _plan _request",
+        "_keyring": "router_config",
+        "_logs": "",
+        "_pick": "_pool",
+        "_plain": "_errors _plan _pool _vectors",
+        "_plan": "_errors _pick _pool _request _vectors",
+        "_pool": "_dialects router_config",
+        "_reply": "_plan _vectors",
+        "_request": "_errors",
+        "_round": "_attempt _errors _plan _pool",
+        "_wire": "_dialects _errors _pool",
+        # Pure parts.
+        "_dialects": "_dialects.*",
+        "_dialects.*": "_dialects.* _errors _floats _vectors",
+        "_errors": "",
+        "_tokens": "_vocabularies",
+        "_vocabularies": "_nfc",
+        "_nfc": "",
+        "_floats": "_errors _vectors",
+        "_vectors": "_errors",
+    },
+}
+
+# Beside the public plugins, the only modules that may import LiteLLM at once; the CLI may inside
+# functions, since `validate` must run without it.
+LITELLM_AT_THE_EDGE = {
+    "plugins._lead": "raises the exceptions that LiteLLM's Router understands",
+    "plugins._litellm": "keeps all undocumented names of LiteLLM in one place",
+}
+
+NETWORK = {"aiohttp", "asyncio", "ftplib", "http", "httpx", "requests", "smtplib", "socket"} | {
+    "socketserver",
+    "ssl",
+    "urllib.request",
+    "urllib3",
+}
+
+MAX_LINES = 350
+# Modules that may be longer, each with the reason.
+LONGER = {
+    "router_config.sandbox.emulators.base": "the words of an exchange and the class speaking them"
+}
+
+MODULES = sorted(modules())
+
+
+def row_of(module: str) -> str | None:
+    """The key in TABLE that rules a module, as a full dotted name with its package."""
+    package, _, inner = module.partition(".")
+    fitting = [key for key in TABLE[package] if fnmatchcase(inner, key)]
+    return max(fitting, key=len, default=None)
+
+
+def allowed(module: str) -> list[str]:
+    package = module.partition(".")[0]
+    row = row_of(module)
+    names = TABLE[package][row].split() if row is not None else []
+    return [
+        name if name.partition(".")[0] in PACKAGES or name == "*" else f"{package}.{name}"
+        for name in names
+    ]
+
+
+def is_declaring(module: str) -> bool:
+    tooling = ("router_config.cli", "router_config.sandbox")
+    return module.startswith("router_config") and not module.startswith(tooling)
+
+
+def is_public_plugin(module: str) -> bool:
+    return module.startswith("plugins.") and not module.startswith("plugins._")
+
+
+def is_of(target: str, root: str) -> bool:
+    return target == root or target.startswith(root + ".")
+
+
+def test_every_module_has_a_row() -> None:
+    assert [module for module in MODULES if row_of(module) is None] == []
+
+
+def test_every_row_has_a_module() -> None:
+    used = {(module.partition(".")[0], row_of(module)) for module in MODULES}
+    rows = {(package, row) for package, table in TABLE.items() for row in table}
+    assert sorted(rows - used) == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_stays_within_its_row(module: str) -> None:
+    permitted = allowed(module)
+    outside = {
+        name
+        for name in first_party(module)
+        if not any(fnmatchcase(name, pattern) for pattern in permitted)
+    }
+    assert sorted(outside) == []
+
+
+def test_imports_run_in_no_circle() -> None:
+    graph = {module: first_party(module) for module in MODULES}
+    order = list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError
+    assert sorted(order) == MODULES
+
+
+def test_only_the_edge_imports_litellm_and_the_cli_only_inside_functions() -> None:
+    found = [
+        f"{module}:{one.line}"
+        for module in MODULES
+        for one in imports(module)
+        if is_of(one.target, "litellm")
+        and not is_public_plugin(module)
+        and module not in LITELLM_AT_THE_EDGE
+        and not (is_of(module, "router_config.cli") and one.lazy)
+    ]
+    assert found == []
+
+
+def test_the_declaring_room_imports_no_network_module() -> None:
+    found = [
+        f"{module}:{one.line}: {one.target}"
+        for module in MODULES
+        if is_declaring(module)
+        for one in imports(module)
+        if any(is_of(one.target, root) for root in NETWORK)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_fits_on_a_few_screens(module: str) -> None:
+    lines = len(modules()[module].read_text(encoding="utf-8").splitlines())
+    assert (lines > MAX_LINES) == (module in LONGER)
+
+
+def test_checking_the_shipped_file_opens_no_socket_and_loads_nothing_that_runs() -> None:
+    code = """
+import socket, sys
+def refuse(*args, **kwargs):
+    raise AssertionError("a socket was asked for")
+socket.socket = socket.create_connection = socket.getaddrinfo = refuse
+from router_config import SHIPPED_CONFIG, check
+errors = [str(problem) for problem in check(SHIPPED_CONFIG) if problem.severity == "error"]
+assert not errors, errors
+print(*sys.modules)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    forbidden = {"litellm", "plugins", "httpx", "aiohttp", "requests", "urllib3", "http.client"}
+    assert forbidden & set(result.stdout.split()) == set()
