@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
 import ssl
+import urllib.request
 import zlib
 from collections.abc import AsyncIterator, Callable
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import aiohttp
 import httpx
@@ -27,21 +28,13 @@ __all__ = ["Wire"]
 
 _CONNECT_TIMEOUT_S = 5.0
 _KEEPALIVE_S = 30.0  # below the idle limit of common load balancers (60 s), so reuse is safe
-_PROXY_VARIABLES = (
-    "HTTPS_PROXY",
-    "https_proxy",
-    "HTTP_PROXY",
-    "http_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-)
-
-
 _NOT_SENT = (
     aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
     aiohttp.ClientProxyConnectionError,
     aiohttp.InvalidURL,
     httpx.ConnectError,
+    httpx.InvalidURL,
     httpx.UnsupportedProtocol,
 )
 
@@ -81,7 +74,7 @@ class Wire:
             raise ProviderFault(
                 Fault.TIMEOUT, f"{what} within {timeout_s:.1f} s", sent=started
             ) from None
-        except (httpx.TransportError, aiohttp.ClientError, OSError) as error:
+        except (httpx.TransportError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
             # `from None`: the request inside the error holds the key and the texts.
             raise _transport_fault(error) from None
 
@@ -101,6 +94,8 @@ class Wire:
             client = httpx.AsyncClient(
                 transport=self._transport(endpoint),
                 follow_redirects=False,
+                trust_env=False,  # the transport knows the proxy; nothing else is taken from there
+                cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
                 # The deadline around the call bounds reading and writing; a read timeout restarts
                 # with every byte and would not.
                 timeout=httpx.Timeout(None, connect=_CONNECT_TIMEOUT_S),
@@ -116,20 +111,35 @@ class Wire:
 
 
 def _aiohttp_transport(endpoint: Endpoint) -> httpx.AsyncBaseTransport:
-    # aiohttp's trust_env also reads ~/.netrc, which would replace our Authorization header:
-    # on only where a proxy is really configured.
-    proxied = any(os.environ.get(name) for name in _PROXY_VARIABLES)
     tls = _tls()
 
     def session() -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             limit=endpoint.concurrency, keepalive_timeout=_KEEPALIVE_S, ssl=tls
         )
+        # trust_env would find the proxy by itself, but then ~/.netrc counts too: what it holds for
+        # a provider's host would stand against our Authorization header.
         return aiohttp.ClientSession(
-            connector=connector, trust_env=proxied, cookie_jar=aiohttp.DummyCookieJar()
+            connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar()
         )
 
-    return AiohttpTransport(client=session)
+    return AiohttpTransport(verify=tls, client=session, proxy=_proxy(endpoint))
+
+
+def _proxy(endpoint: Endpoint) -> httpx.Proxy | None:
+    """Return the proxy that the environment names for *endpoint*, as other programs read it."""
+    url = httpx.URL(endpoint.target.api_base if endpoint.target is not None else "")
+    found = urllib.request.getproxies()
+    proxy = found.get(url.scheme) or found.get("all")
+    if not proxy or urllib.request.proxy_bypass(url.netloc.decode()):
+        return None
+    if "://" not in proxy:
+        proxy = f"http://{proxy}"
+    if not proxy.lower().startswith(("http://", "https://")):
+        raise ProviderFault(
+            Fault.CONNECT, "the environment names a proxy that is not http", sent=False
+        )
+    return httpx.Proxy(proxy)
 
 
 @functools.cache  # some 20 ms each: the CA bundle is parsed
@@ -143,13 +153,13 @@ def _transport_fault(error: Exception) -> ProviderFault:
     The transport maps a broken connection to `ConnectTimeout` as well, so aiohttp's own error
     (the cause) decides: a connector error or a connection timeout comes before any byte is sent.
     """
-    cause = error.__cause__ or error
+    cause = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
     name = type(cause).__name__
     if isinstance(cause, (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout)):
         return ProviderFault(
             Fault.CONNECT, f"no connection within {_CONNECT_TIMEOUT_S:.0f} s", sent=False
         )
-    if isinstance(cause, _NOT_SENT):
+    if isinstance(cause, _NOT_SENT) or isinstance(error, httpx.UnsupportedProtocol):
         return ProviderFault(Fault.CONNECT, f"cannot connect ({name})", sent=False)
     return ProviderFault(Fault.RESET, f"the connection broke after sending ({name})")
 
