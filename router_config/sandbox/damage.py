@@ -29,9 +29,10 @@ def damage_rows(rows: _Rows, texts: Sequence[str], fault: Fault) -> _Rows:
             return _noisy(rows, texts, fault["cosine"])
         case "nan_null" | "zero_vector":
             row = rows[_at(fault, rows)]
-            row[slice(None) if fault.kind == "zero_vector" else fault["at"]] = (
-                0 if fault.kind == "zero_vector" else np.nan
-            )
+            if fault.kind == "zero_vector":
+                row[:] = 0
+            else:
+                row[fault["at"] % len(row)] = np.nan
         case "wrong_norm":
             return [row * np.float32(fault["factor"]) for row in rows]
         case "short_vectors":
@@ -61,12 +62,12 @@ def write_rows(rows: _Rows, written: Written, fault: Fault) -> list[bytes]:
     at, value = _at(fault, rows), float(fault["literal"])
     row = rows[at].copy()
     if written == "base64":
-        row[fault["at"]] = value
+        row[fault["at"] % len(row)] = value
         pieces[at] = write(row, written)
     else:
         # No JSON writer prints these, so the number is put into the text.
         numbers = pieces[at][1:-1].split(b",")
-        numbers[fault["at"]] = str(fault["literal"]).encode()
+        numbers[fault["at"] % len(row)] = str(fault["literal"]).encode()
         pieces[at] = b"[" + b",".join(numbers) + b"]"
     return pieces
 
@@ -79,7 +80,7 @@ def damage_list(answer: Answer, fault: Fault) -> None:
             keep = max(0, count - fault["count"])
             del answer.pieces[keep:], answer.indexes[keep:]
         case "more_vectors":
-            for extra in range(fault["count"]):
+            for extra in range(fault["count"] if count else 0):
                 answer.pieces.append(answer.pieces[extra % count])
                 answer.indexes.append(count + extra)
         case "no_index":

@@ -108,6 +108,10 @@ _SCHEDULE: Mapping[str, Any] = {
 }
 
 
+# Ways to say when to come back; None is the provider's own.
+_FORMS = (None, "seconds", "date", "duration", "reset", "metadata", "none")
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """A fault as it strikes one call."""
@@ -141,6 +145,11 @@ class Active:
             raise ValueError(
                 f"fault {kind}: unknown option {', '.join(unknown)}; known: {', '.join(known)}"
             )
+        for name, value in options.items():
+            if not _fits(value, known[name]):
+                raise ValueError(f"fault {kind}: {name} cannot be {value!r}")
+        if options.get("form") not in _FORMS:
+            raise ValueError(f"fault {kind}: form is {', '.join(map(str, _FORMS))}")
         if kind == "flap" and not options.get("fail"):
             raise ValueError("fault flap: needs ok and fail, the numbers of calls in each turn")
         self.kind = kind
@@ -173,11 +182,18 @@ class Active:
         if s["times"] is not None and self.struck >= s["times"]:
             return False
         turn = self._calls - s["after"]
-        if turn <= 0 or turn % s["every"]:
+        if turn <= 0 or turn % max(1, s["every"]):
             return False
         if s["fail"] and (turn - 1) % (s["ok"] + s["fail"]) < s["ok"]:
             return False
         return bool(s["probability"] >= 1.0 or self._random.random() < s["probability"])
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Return True if *value* is of the kind of *default*; a body may be anything."""
+    if isinstance(default, int | float) and not isinstance(default, bool):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return not isinstance(default, dict) or isinstance(value, dict)
 
 
 class Faults:

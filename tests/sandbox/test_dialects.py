@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from router_config.sandbox import Sandbox, tokens, vectors
-from tests.sandbox.client import BASE64, HOSTED, MODELS, ask, prompt_tokens, rows, unit
+from tests.sandbox.client import BASE64, HOSTED, MODELS, ask, post, prompt_tokens, rows, unit
 
 TEXTS = [
     "Париж — столица Франции.",
@@ -83,7 +83,7 @@ def test_own_servers_ask_for_no_key_until_told_to(box: Sandbox, provider: str) -
 def test_broken_json_is_a_client_error(box: Sandbox, provider: str) -> None:
     path = "/api/embed" if provider == "ollama" else "/embeddings"
     headers = {"authorization": f"Bearer {box.keys.get(provider, 'any')}"}
-    reply = httpx.post(box.bases[provider] + path, content=b'{"input": [', headers=headers)
+    reply = post(box.bases[provider] + path, content=b'{"input": [', headers=headers)
     assert reply.status_code == 400
 
 
@@ -95,3 +95,40 @@ def test_an_unknown_path_is_404(box: Sandbox, provider: str) -> None:
 @every
 def test_a_number_is_no_input(box: Sandbox, provider: str) -> None:
     assert ask(box, provider, [1.5]).status_code in (400, 422)
+
+
+ODD = [None, True, 0, -1, 1.5, 10**9, "", "x", [], [1], ["x"], [None], {}, {"x": 1}]
+FIELDS = [
+    "model",
+    "input",
+    "dimensions",
+    "encoding_format",
+    "provider",
+    "options",
+    "truncate",
+    "truncate_prompt_tokens",
+    "endianness",
+    "normalize",
+    "user",
+]
+
+
+@every
+def test_odd_values_get_an_answer_of_the_provider(box: Sandbox, provider: str) -> None:
+    path = "/api/embed" if provider == "ollama" else "/embeddings"
+    headers = {"authorization": f"Bearer {box.keys[provider]}"}
+    with httpx.Client(headers=headers, timeout=20, verify=False) as client:
+        for field in FIELDS:
+            for value in ODD:
+                body = {"model": MODELS[provider], "input": "a", field: value}
+                reply = client.post(box.bases[provider] + path, json=body)
+                assert reply.status_code < 500, (field, value, reply.text)
+
+
+@every
+def test_odd_bodies_are_client_errors(box: Sandbox, provider: str) -> None:
+    path = "/api/embed" if provider == "ollama" else "/embeddings"
+    headers = {"authorization": f"Bearer {box.keys[provider]}"}
+    for body in ("null", "[]", "1", '"x"', "{}", '{"input": "\\ud800"}', "{", "", "\xff"):
+        reply = post(box.bases[provider] + path, content=body.encode("latin-1"), headers=headers)
+        assert 400 <= reply.status_code < 500, body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import email.utils
 import json
 import socket
@@ -16,7 +17,8 @@ import numpy as np
 import pytest
 
 from router_config.sandbox import Sandbox, SandboxError, vectors
-from tests.sandbox.client import MODELS, ask, prompt_tokens, rows, unit
+from router_config.sandbox.faults import KINDS
+from tests.sandbox.client import MODELS, ask, get, post, prompt_tokens, rows, unit
 
 TEXTS = ["один", "two", "三"]
 # One provider for each reply shape.
@@ -220,9 +222,7 @@ def test_redirect_leads_elsewhere_and_elsewhere_tells_who_came(box: Sandbox) -> 
     assert reply.status_code == 307
     assert box.journal("elsewhere") == []
     body = {"model": "m", "input": "a"}
-    followed = httpx.post(
-        reply.headers["location"], json=body, headers={"authorization": "Bearer k"}
-    )
+    followed = post(reply.headers["location"], json=body, headers={"authorization": "Bearer k"})
     assert followed.status_code == 200
     assert box.journal("elsewhere")[0]["authorization"] is True
 
@@ -498,10 +498,10 @@ def test_faults_take_turns_in_the_order_given(box: Sandbox) -> None:
 def test_probes_are_spared_unless_meant(box: Sandbox) -> None:
     box.fault("ollama", "status", times=1)
     version = box.bases["ollama"] + "/api/version"
-    assert httpx.get(version).status_code == 200
+    assert get(version).status_code == 200
     box.clear("ollama")
     box.fault("ollama", "status", where="probes")
-    assert httpx.get(version).status_code == 503
+    assert get(version).status_code == 503
     assert ask(box, "ollama", "a").status_code == 200
 
 
@@ -520,6 +520,9 @@ def test_billed_overrides_what_is_charged(box: Sandbox) -> None:
         ("explode", {}, "unknown fault 'explode'; known: bad_field"),
         ("status", {"statsu": 1}, "unknown option statsu"),
         ("flap", {}, "needs ok and fail"),
+        ("status", {"every": "two"}, "every cannot be 'two'"),
+        ("status", {"headers": 1}, "headers cannot be 1"),
+        ("rate_limited", {"form": "smoke"}, "form is None, seconds"),
         ("refuse", {"every": 2}, "has no options"),
         ("status", {"where": "mars"}, "embeddings, probes or all"),
     ],
@@ -529,3 +532,24 @@ def test_a_fault_that_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(SandboxError, match=says):
         box.fault("scaleway", kind, **options)
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if KINDS[kind].stage not in ("read", "lost")]
+)
+def test_every_fault_works_for_every_shape_and_number(box: Sandbox, kind: str) -> None:
+    quick = {"interval_s": 0, "delay_s": 0, "megabytes": 1, "ok": 0, "fail": 1}
+    options = {name: quick[name] for name in KINDS[kind].options if name in quick}
+    if kind == "flap":
+        options = {"ok": 0, "fail": 1}
+    if kind == "slowloris":
+        options["after"] = 2  # its own test has the patience
+    for provider in ("scaleway", "deepinfra", "openrouter", "ollama", "tei"):
+        if provider == "ollama" and kind in ("shuffled", "duplicate_index", "no_index"):
+            continue
+        box.fault(provider, kind, **options)
+        for texts in (["a"], ["a", "b"]):
+            with contextlib.suppress(httpx.ReadError, httpx.RemoteProtocolError):
+                ask(box, provider, texts)
+        assert box.journal(provider)[-1]["fault"] == (kind if kind != "slowloris" else None)
+        assert box.state()["providers"][provider]["internal_errors"] == 0

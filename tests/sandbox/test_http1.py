@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from router_config.sandbox import Sandbox
-from tests.sandbox.client import ask
+from tests.sandbox.client import ask, get, post
 
 BODY = json.dumps({"model": "qwen3-embedding-8b", "input": "a"}).encode()
 
@@ -102,8 +101,8 @@ def test_many_connections_at_once(box: Sandbox) -> None:
 
 
 def test_the_control_port_explains_a_wrong_command(box: Sandbox) -> None:
-    unknown = httpx.post(box.control + "/explode", json={})
+    unknown = post(box.control + "/explode", json={})
     assert (unknown.status_code, unknown.json()) == (400, {"error": "unknown command 'explode'"})
-    wrong = httpx.post(box.control + "/down", json={"provder": "scaleway"})
+    wrong = post(box.control + "/down", json={"provder": "scaleway"})
     assert wrong.status_code == 400
-    assert "scaleway" in httpx.get(box.control).json()["result"]["providers"]
+    assert "scaleway" in get(box.control).json()["result"]["providers"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from router_config.sandbox import Sandbox, tokens, vectors
-from tests.sandbox.client import ask, prompt_tokens, rows, unit
+from tests.sandbox.client import ask, get, post, prompt_tokens, rows, unit
 
 WORD = " слово"  # two tokens
 
@@ -244,7 +244,7 @@ def test_free_paths_answer_and_cost_nothing(
     box: Sandbox, provider: str, path: str, member: str
 ) -> None:
     headers = {"authorization": f"Bearer {box.keys.get(provider, 'any')}"}
-    reply = httpx.get(box.bases[provider] + path, headers=headers)
+    reply = get(box.bases[provider] + path, headers=headers)
     assert member in reply.json()
     assert box.totals(provider)["billed_tokens"] == 0
 
@@ -261,7 +261,7 @@ def test_free_paths_answer_and_cost_nothing(
 def test_free_paths_outside_the_base_answer(box: Sandbox, provider: str, path: str) -> None:
     origin = httpx.URL(box.bases[provider]).copy_with(path=path)
     headers = {"authorization": f"Bearer {box.keys.get(provider, 'any')}"}
-    assert httpx.get(origin, headers=headers).status_code == 200
+    assert get(origin, headers=headers).status_code == 200
 
 
 def test_a_loading_llama_server_is_unhealthy(box: Sandbox) -> None:
@@ -279,7 +279,7 @@ def test_scaleway_bills_a_project_named_in_the_base(box: Sandbox) -> None:
         base = box.bases["scaleway"].replace("/v1", f"/{project}/v1")
         headers = {"authorization": f"Bearer {box.keys['scaleway']}"}
         body = {"model": "qwen3-embedding-8b", "input": "a"}
-        return httpx.post(base + "/embeddings", json=body, headers=headers).status_code
+        return post(base + "/embeddings", json=body, headers=headers).status_code
 
     assert through(PROJECT) == 200
     assert through("00000000-0000-4000-8000-000000000000") == 403

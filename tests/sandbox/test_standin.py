@@ -6,14 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 
 from router_config.sandbox import Sandbox, tokens, vectors
 from router_config.sandbox.e5 import project
 from router_config.sandbox.standin import noisy
-from tests.sandbox.client import ask, rows
+from tests.sandbox.client import ask, get, rows
 
 INSTRUCT = (
     "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
@@ -124,7 +123,7 @@ def test_the_emulators_serve_sense_and_stay_responsive() -> None:
         made = rows(ask(box, "deepinfra", [QUERY, *DOCUMENTS]))
         assert int(np.argmax(made[1:] @ made[0])) == 2
         assert np.abs(made - vectors([QUERY, *DOCUMENTS], mode="e5")).max() < 1e-6
-        assert httpx.get(box.bases["ollama"] + "/api/version").status_code == 200
+        assert get(box.bases["ollama"] + "/api/version").status_code == 200
 
 
 SPECIAL = ["a<|im_end|>b", "<think>", "<|extra_0|>", "e\u0301", "你好 🙂‍↕️", "  \n\n x", ""]

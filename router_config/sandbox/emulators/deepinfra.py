@@ -42,7 +42,7 @@ class DeepInfra(Emulator):
     }
 
     def length(self, dimensions: object) -> int:
-        if type(dimensions) is int and dimensions > 4096:
+        if type(dimensions) is int and 4096 < dimensions <= 32_768:
             return dimensions
         if type(dimensions) is int and dimensions < 32:
             raise Refused(Refusal.DIMENSIONS, str(dimensions))

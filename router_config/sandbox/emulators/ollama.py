@@ -64,8 +64,12 @@ class Ollama(Emulator):
     def fit(self, asked: Asked, counts: Sequence[int]) -> None:
         native = asked.shape == "native"
         options = asked.body.get("options") if native else None
+        if options is not None and not isinstance(options, dict):
+            raise Refused(Refusal.FIELD, "options")
         context = (options or {}).get("num_ctx") or self.set["num_ctx"]
-        limit = min(int(context), _MODEL_LIMIT)
+        if type(context) is not int or context < 1:
+            raise Refused(Refusal.FIELD, "num_ctx")
+        limit = min(context, _MODEL_LIMIT)
         if not counts or max(counts) <= limit:
             return
         if native and asked.body.get("truncate") is False:

@@ -65,7 +65,7 @@ class OpenRouter(Emulator):
         if not isinstance(routing, dict) or set(routing) - _ROUTING:
             raise Refused(Refusal.FIELD, "provider")
         only = routing.get("only")
-        if only is not None and not set(only) & set(_UPSTREAMS):
+        if only is not None and not any(name in _UPSTREAMS for name in _list(only)):
             raise Refused(Refusal.MODEL, str(body.get("model")))
 
     def usage(self, asked: Asked, count: int, cost_usd: Decimal) -> dict[str, Any]:
@@ -91,3 +91,7 @@ class OpenRouter(Emulator):
             data = {"label": "sandbox", "usage": 0, "limit": None, "limit_remaining": None}
             return Reply(200, orjson.dumps({"data": data}))
         return super().probe(request)
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]

@@ -52,7 +52,9 @@ class VLLM(Emulator):
     def fit(self, asked: Asked, counts: Sequence[int]) -> None:
         cut = asked.body.get("truncate_prompt_tokens")
         if cut is not None:
-            asked.cut_at = 32_768 if cut == -1 else int(cut)
+            if type(cut) is not int or not -1 <= cut <= 32_768 or cut == 0:
+                raise Refused(Refusal.FIELD, f"truncate_prompt_tokens {cut!r}")
+            asked.cut_at = 32_768 if cut == -1 else cut
         else:
             super().fit(asked, counts)
 
