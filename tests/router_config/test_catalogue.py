@@ -151,20 +151,20 @@ def test_a_reseller_and_its_upstreams_share_owners() -> None:
         assert set(CATALOGUE[upstream].upstreams) & set(CATALOGUE["openrouter"].upstreams)
 
 
-def test_batch_limits_are_the_documented_ones() -> None:
+def test_batch_limits_are_the_documented_ones_up_to_256_inputs() -> None:
     assert {name: e.limits.max_inputs for name, e in CATALOGUE.items()} == {
-        "scaleway": 2048,
+        "scaleway": 256,
         "siliconflow": 32,
         "siliconflow-cn": 32,
-        "deepinfra": 1024,
-        "fireworks": 2048,
+        "deepinfra": 256,
+        "fireworks": 256,
         "openrouter": 32,
         "nebius": 32,
         "novita": 32,
         "ollama": 32,
         "vllm": 256,
         "tei": 32,
-        "infinity": 2048,
+        "infinity": 256,
         "llamacpp": 32,
         "openai": 32,
     }
