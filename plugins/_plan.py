@@ -22,6 +22,8 @@ __all__ = ["Plan", "format_query", "split"]
 
 Matrix = npt.NDArray[np.float32]
 _MOST_RETRY_AFTER_S = 60
+_REPLY_S = 0.05  # kept back from the deadline, to build the reply in
+_LEAST_CALL_S = 0.01  # with less than this left no call can be answered
 
 
 def format_query(instruct: str, text: str) -> str:
@@ -100,9 +102,13 @@ class Plan:
             return f"takes at most {candidate.max_tokens_per_input} tokens per input"
         return None
 
+    def left_s(self, now: float) -> float:
+        """Return the seconds that a wire call may take, less than 0 if the deadline has passed."""
+        return self.deadline - _REPLY_S - now
+
     def next(self, draw: Callable[[], float], now: float) -> Candidate | None:
         """Return who should be tried next, or None when the request has to end."""
-        if self.rounds >= self.attempts or now >= self.deadline:
+        if self.rounds >= self.attempts or self.left_s(now) < _LEAST_CALL_S:
             return None
         return pick(self.groups, self.admits, draw)
 
@@ -143,7 +149,7 @@ class Plan:
 
     def failure(self, now: float) -> Unavailable:
         """Return the error that ends this request; it names no provider and no cause of theirs."""
-        if now >= self.deadline:
+        if self.left_s(now) < _LEAST_CALL_S:
             return Unavailable(
                 504, "deadline_exceeded", "No deployment answered within the request's deadline."
             )

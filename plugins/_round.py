@@ -17,8 +17,6 @@ from plugins._pool import Candidate
 
 __all__ = ["serve"]
 
-_SLACK_S = 0.05  # left to build the reply inside the request's deadline
-
 
 async def serve(
     plan: Plan,
@@ -70,7 +68,7 @@ async def _call(
 ) -> None:
     counts = [plan.counts[i] for i in chunk]
     tokens = sum(counts)
-    left = plan.deadline - _SLACK_S - clock()
+    left = plan.left_s(clock())
     if left <= 0:
         raise ProviderFault(Fault.TIMEOUT, "the request's deadline has passed", sent=False)
     plan.calls += 1

@@ -189,6 +189,13 @@ def test_a_passed_deadline_is_a_504_without_a_retry() -> None:
     assert (error.status, error.code, error.retry_after_s) == (504, "deadline_exceeded", None)
 
 
+def test_time_too_short_for_one_more_call_is_a_passed_deadline() -> None:
+    request = plan([[candidate("a"), candidate("b")]], deadline=5.0)
+    request.begin(candidate("a"))  # its call took all the time that calls may take
+    assert request.next(lambda: 0.0, 4.95) is None
+    assert request.failure(now=4.95).code == "deadline_exceeded"
+
+
 @given(
     st.lists(st.integers(1, 100), max_size=60),
     st.integers(1, 10),
