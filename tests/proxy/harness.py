@@ -15,10 +15,12 @@ from typing import Any
 
 import httpx
 
-__all__ = ["MASTER_KEY", "ROOT", "Proxy", "free_port", "running"]
+__all__ = ["MASTER_KEY", "PLAIN", "ROOT", "Proxy", "free_port", "running"]
 
 ROOT = Path(__file__).resolve().parents[2]
 MASTER_KEY = "sk-test-master-key-of-the-suite"
+# Without this every request reads the machine's certificates first: a tenth of a second each.
+PLAIN: dict[str, Any] = {"verify": False, "trust_env": False}
 _READY_WITHIN_S = 120.0
 # What would change a start: keys of the developer's own shell, for one.
 _FOREIGN = ("_API_KEY", "_API_BASE", "SCW_SECRET_KEY", "DATABASE_URL", "CONFIG_FILE_PATH")
@@ -51,7 +53,12 @@ class Proxy:
         if key is not None:
             sent.setdefault("authorization", f"Bearer {key}")
         content = {"content": body} if isinstance(body, bytes) else {"json": body}
-        return httpx.post(self.base + path, headers=sent, timeout=timeout_s, **content)
+        return httpx.post(self.base + path, headers=sent, timeout=timeout_s, **content, **PLAIN)
+
+    def get(self, path: str, *, key: str | None = MASTER_KEY) -> httpx.Response:
+        """GET *path*."""
+        headers = {"authorization": f"Bearer {key}"} if key is not None else {}
+        return httpx.get(self.base + path, headers=headers, timeout=60, **PLAIN)
 
 
 def free_port() -> int:
@@ -75,12 +82,19 @@ def clean_environ(extra: Mapping[str, str]) -> dict[str, str]:
 
 
 def command_for(form: str, config: Path, port: int) -> list[str]:
-    """Return the command of one of the documented forms: `serve` or plain `litellm`."""
+    """Return the command of one of the documented ways to start the proxy.
+
+    *form* is "serve", "litellm", "granian" (plain LiteLLM with two workers under granian) or
+    "uvicorn" (the composed application; the config is in CONFIG_FILE_PATH).
+    """
+    listen = ["--host", "127.0.0.1", "--port", str(port)]
     if form == "serve":
-        command = [sys.executable, "-m", "router_config", "serve", "--config", str(config)]
-        return [*command, "--host", "127.0.0.1", "--port", str(port)]
+        return [sys.executable, "-m", "router_config", "serve", "--config", str(config), *listen]
+    if form == "uvicorn":
+        return [sys.executable, "-m", "uvicorn", "plugins.gateway:app", *listen]
+    workers = ["--num_workers", "2", "--run_granian"] if form == "granian" else []
     litellm = Path(sys.executable).with_name("litellm")
-    return [str(litellm), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+    return [str(litellm), "--config", str(config), *listen, *workers]
 
 
 @contextlib.contextmanager
@@ -89,10 +103,11 @@ def running(
 ) -> Iterator[Proxy]:
     """Start a proxy on *config*, wait until it answers, and end it with all its children."""
     port = free_port()
+    named = {"CONFIG_FILE_PATH": str(config)} if form == "uvicorn" else {}
     with log.open("wb") as out:
         process = subprocess.Popen(
             command_for(form, config, port),
-            env=clean_environ(environ),
+            env=clean_environ({**named, **environ}),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -119,7 +134,9 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         if process.poll() is not None:
             break
         with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"http://127.0.0.1:{port}/health/liveliness", timeout=5).is_success:
+            if httpx.get(
+                f"http://127.0.0.1:{port}/health/liveliness", timeout=5, **PLAIN
+            ).is_success:
                 return
         time.sleep(0.2)
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-40:])
