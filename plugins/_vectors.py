@@ -6,7 +6,6 @@ square of a float32 is exact, so a row gives the same bytes alone and in any bat
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -16,6 +15,7 @@ import orjson
 import pybase64
 
 from plugins._errors import Fault, ProviderFault
+from plugins._nfc import nfc
 
 __all__ = [
     "NATIVE",
@@ -164,12 +164,8 @@ def _refuse_repeated(
     seen: dict[bytes, int] = {}
     for i in sorted({int(order[k + step]) for k in twins for step in (0, 1)}):
         first = seen.setdefault(matrix[i].tobytes(), i)
-        if texts[first] != texts[i] and _nfc(texts[first]) != _nfc(texts[i]):
+        if texts[first] != texts[i] and nfc(texts[first]) != nfc(texts[i]):
             raise _corrupt(f"vectors {first} and {i} are equal, for different texts")
-
-
-def _nfc(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
 
 
 def _corrupt(detail: str) -> ProviderFault:
