@@ -54,6 +54,7 @@ KEYS = {
     "search-next": "sk-search-key-for-tests-only-2",
     "eu-only": "sk-eu-key-for-tests-only",
     "few": "sk-few-key-for-tests-only",
+    "sdk": "sk-sdk-key-for-tests-only",
     "old": "sk-old-key-for-tests-only",
 }
 
@@ -167,6 +168,7 @@ def _config(box: Sandbox) -> dict[str, Any]:
                 },
                 "eu-only": {"sha256": [_hash("eu-only")], "region": "eu"},
                 "few": {"sha256": [_hash("few")], "rpm": 3},
+                "sdk": {"sha256": [_hash("sdk")], "rpm": 1},
                 "old": {"sha256": [_hash("old")], "not_after": date(2026, 1, 31)},
             },
         },
