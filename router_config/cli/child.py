@@ -38,7 +38,12 @@ def serving(
     command += ["--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, env={**environ, "LITELLM_MASTER_KEY": key}, stdout=out, stderr=out
+            command,
+            env={**environ, "LITELLM_MASTER_KEY": key},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,  # Ctrl-C is for us, who then end it in order
         )
     try:
         yield process
@@ -56,20 +61,49 @@ def wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> 
     import httpx
 
     started = time.monotonic()
-    while time.monotonic() - started < _READY_WITHIN_S:
-        if process.poll() is not None:
-            print(
-                f"\nThe proxy ended with code {process.returncode}:\n{_tail(log)}", file=sys.stderr
-            )
-            return False
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"http://127.0.0.1:{port}/health/liveliness", timeout=2).is_success:
-                print(f"\rThe proxy is ready after {time.monotonic() - started:.0f} s.       ")
-                return True
-        print(f"\rStarting the proxy … {time.monotonic() - started:.0f} s", end="", flush=True)
-        time.sleep(0.5)
-    print(f"\nThe proxy was not ready in {_READY_WITHIN_S} s:\n{_tail(log)}", file=sys.stderr)
+    url = f"http://127.0.0.1:{port}/health/liveliness"
+    progress = _Progress()
+    # Straight to loopback, whatever HTTP proxy this shell names.
+    with httpx.Client(timeout=2, trust_env=False) as client:
+        while (passed_s := time.monotonic() - started) < _READY_WITHIN_S:
+            if process.poll() is not None:
+                progress.end("")
+                print(
+                    f"The proxy ended with code {process.returncode}:\n{_tail(log)}",
+                    file=sys.stderr,
+                )
+                return False
+            with contextlib.suppress(httpx.HTTPError):
+                if client.get(url).is_success:
+                    progress.end(f"The proxy is ready after {passed_s:.0f} s.")
+                    return True
+            progress.show(f"Starting the proxy … {passed_s:.0f} s")
+            time.sleep(0.5)
+    progress.end("")
+    print(f"The proxy was not ready in {_READY_WITHIN_S} s:\n{_tail(log)}", file=sys.stderr)
     return False
+
+
+class _Progress:
+    """One line that counts on a terminal; elsewhere its first words, once."""
+
+    def __init__(self) -> None:
+        self._counts = sys.stdout.isatty()
+        self._shown = False
+
+    def show(self, line: str) -> None:
+        if self._counts:
+            print(f"\r{line}", end="", flush=True)
+        elif not self._shown:
+            print(line.partition("…")[0] + "…", flush=True)
+        self._shown = True
+
+    def end(self, line: str) -> None:
+        """Leave the line, with *line* in its place."""
+        if self._counts and self._shown:
+            print(f"\r\x1b[K{line}")
+        elif line:
+            print(line)
 
 
 def _tail(log: Path) -> str:
