@@ -101,11 +101,13 @@ async def attempt(
     Raises:
         ProviderFault: the call failed, or its reply is not n good vectors.
     """
-    for watcher in watchers:
-        await watcher.before(what)
+    agreed: list[Watcher] = []
     started = clock()
     outcome: Outcome | None = None
     try:
+        for watcher in watchers:
+            await watcher.before(what)
+            agreed.append(watcher)
         reply = await _exchange(what, texts, counts, timeout_s, transport, wall)
         tokens, cost = _bill(what, reply)
         outcome = Outcome(None, tokens, cost, True, clock() - started)
@@ -114,14 +116,14 @@ async def attempt(
         outcome = _failed(what, fault, clock() - started)
         raise
     except asyncio.CancelledError:
-        fault = ProviderFault(Fault.CANCELLED, "the request was cancelled while the call was open")
-        outcome = _failed(what, fault, clock() - started)
+        left = ProviderFault(Fault.CANCELLED, "the request was cancelled while the call was open")
+        outcome = _failed(what, left, clock() - started)
         raise
     finally:
         if outcome is None:  # a bug of ours: still one outcome, counted as spent
-            fault = ProviderFault(Fault.SERVER, "internal error while the call was open")
-            outcome = _failed(what, fault, clock() - started)
-        for watcher in watchers:
+            broken = ProviderFault(Fault.SERVER, "internal error while the call was open")
+            outcome = _failed(what, broken, clock() - started)
+        for watcher in agreed:  # only those who agreed have something to close
             await watcher.after(what, outcome)
 
 

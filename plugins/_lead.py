@@ -44,16 +44,18 @@ def exchange_of(data: dict[str, Any] | None) -> Exchange | None:
 
 def again(model: str) -> Exception:
     """Return the exception after which LiteLLM's Router tries the same group again at once."""
-    return litellm.ServiceUnavailableError(
+    error: Exception = litellm.ServiceUnavailableError(
         message="the attempt failed", model=model, llm_provider="qwen3"
     )
+    return error
 
 
 def move_on(model: str) -> Exception:
     """Return the exception after which LiteLLM's Router leaves this order or group for the next."""
-    return litellm.NotFoundError(
+    error: Exception = litellm.NotFoundError(
         message="nobody is left in this group for this request", model=model, llm_provider="qwen3"
     )
+    return error
 
 
 def stop(exchange: Exchange) -> HTTPException:

@@ -68,8 +68,8 @@ def parse_body(body: bytes) -> dict[str, Any]:
     """
     try:
         value = orjson.loads(body)
-    except (orjson.JSONDecodeError, RecursionError) as error:
-        where = f" (line {error.lineno}, column {error.colno})" if _has_place(error) else ""
+    except orjson.JSONDecodeError as error:
+        where = f" (line {error.lineno}, column {error.colno})" if error.lineno else ""
         raise ClientError(
             400, "invalid_json", f"The request body is not valid JSON{where}."
         ) from None
@@ -85,10 +85,6 @@ def parse_body(body: bytes) -> dict[str, Any]:
                 400, "invalid_json", f"The request body names {repeated!r} more than once."
             )
     return value
-
-
-def _has_place(error: Exception) -> bool:
-    return isinstance(error, orjson.JSONDecodeError) and error.lineno > 0
 
 
 _TOKEN = re.compile(rb'"(?:[^"\\]+|\\.)*"|[{}\[\],]', re.DOTALL)

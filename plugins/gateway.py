@@ -18,6 +18,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from plugins import _lead, _litellm, _runtime
 from plugins._door import Door, Message, Receive, Scope, Send
 from plugins._foreign import translate
+from router_config import ConfigError
 
 __all__ = ["Gateway", "app", "handler"]
 
@@ -102,6 +103,14 @@ class _App:
             if self._door is None:
                 self._door = _FrontDoor(inner)
             await self._door(scope, receive, send)
+            return
+        # An ASGI server imports this module before LiteLLM knows its config file, so the start
+        # that the callback form makes at import is made here.
+        try:
+            _runtime.start()
+        except (_runtime.StartError, ConfigError) as error:
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         stack = contextlib.AsyncExitStack()
 
