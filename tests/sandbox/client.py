@@ -30,8 +30,18 @@ MODELS = {
 }
 HOSTED = (*tuple(MODELS)[:8], "openai")
 # Providers that answer base64 when asked for it.
-BASE64 = ("siliconflow-cn", "deepinfra", "openrouter", "nebius", "novita", "vllm", "tei")
-BASE64 += ("infinity", "llamacpp", "openai")
+BASE64 = (
+    "siliconflow-cn",
+    "deepinfra",
+    "openrouter",
+    "nebius",
+    "novita",
+    "vllm",
+    "tei",
+    "infinity",
+    "llamacpp",
+    "openai",
+)
 
 
 def post(url: str | httpx.URL, **what: Any) -> httpx.Response:
@@ -81,7 +91,8 @@ def rows(response: httpx.Response) -> NDArray[np.float64]:
 
 
 def unit(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    return matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
+    divided: NDArray[np.float64] = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
+    return divided
 
 
 def prompt_tokens(response: httpx.Response) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -104,3 +105,14 @@ def test_limits_per_minute_are_enforced_when_set(
     assert (first.status_code, second.status_code) == (200, 429)
     assert second.headers["x-ratelimit-remaining-requests"] == "0"
     assert second.headers["x-ratelimit-reset-requests"].endswith("s")
+
+
+def test_more_calls_at_once_than_allowed_are_refused_in_the_providers_words(box: Sandbox) -> None:
+    box.configure("ollama", concurrent=1)
+    box.fault("ollama", "slow", delay_s=1.0)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            replies = list(pool.map(lambda _: ask(box, "ollama", "a"), range(2)))
+    finally:
+        box.configure("ollama", concurrent=512)
+    assert sorted(reply.status_code for reply in replies) == [200, 503]

@@ -41,6 +41,8 @@ def start(**options: object) -> subprocess.Popen[bytes]:
 
 def test_one_line_of_json_says_where_everything_is() -> None:
     process = start(stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
     ready = json.loads(process.stdout.readline())
     assert set(ready["bases"]) == {"scaleway"}
     assert ready["control"].startswith("http://127.0.0.1:")
@@ -50,6 +52,7 @@ def test_one_line_of_json_says_where_everything_is() -> None:
 
 def test_sigterm_ends_it_cleanly() -> None:
     process = start(stdin=subprocess.DEVNULL)
+    assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
