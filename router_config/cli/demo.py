@@ -101,7 +101,10 @@ def _over(box: Any, folder: Path, args: argparse.Namespace) -> int:
         if not _show(box, config, port, key):
             return 1
         _next_steps(port, key)
-        return 0 if args.once else _stay(process)
+        if args.once:
+            print("The demo ends here; without --once it stays up.")
+            return 0
+        return _stay(process)
 
 
 def _fail(reason: str) -> int:
@@ -223,7 +226,7 @@ def _next_steps(port: int, key: str) -> None:
 4. Then, with a provider of your own
 
    export LITELLM_MASTER_KEY="sk-$(openssl rand -hex 16)"
-   export SCW_SECRET_KEY=…                (or another; router_config/config.yaml lists them)
+   export SCW_SECRET_KEY=…            # or another: router_config/config.yaml lists them
    {command} explain {_MODEL}
    {command} serve
 """
