@@ -47,7 +47,14 @@ PROVIDERS = (
 HEALTHY = "openai"
 UNSET = "TEST_NEVER_SET_API_KEY"
 # Orders of four deployments: the first three are made to fail, the fourth answers.
-MIXES = {"mix-1111": (1, 1, 1, 1), "mix-1234": (1, 2, 3, 4), "mix-1122": (1, 1, 2, 2)}
+MIXES = {
+    "mix-1111": (1, 1, 1, 1),
+    "mix-1112": (1, 1, 1, 2),
+    "mix-1122": (1, 1, 2, 2),
+    "mix-1123": (1, 1, 2, 3),
+    "mix-1223": (1, 2, 2, 3),
+    "mix-1234": (1, 2, 3, 4),
+}
 MIX_PROVIDERS = ("deepinfra", "nebius", "novita", "vllm")
 KEYS = {
     "search": "sk-search-key-for-tests-only-1",
@@ -85,6 +92,11 @@ def _config(box: Sandbox) -> dict[str, Any]:
             "model_info": {"id": f"{group}--{provider}", "mode": "embedding", **info},
         }
 
+    def limited(group: str, provider: str, **params: Any) -> dict[str, Any]:
+        made = entry(group, provider)
+        made["litellm_params"].update(params)
+        return made
+
     def off(group: str, provider: str) -> dict[str, Any]:
         """Return a deployment whose key variable nobody sets, at a base of its own."""
         made = entry(group, provider)
@@ -117,6 +129,10 @@ def _config(box: Sandbox) -> dict[str, Any]:
         off("nobody", "deepinfra"),
         entry("with-fallback", "deepinfra"),
         entry("fallback", "vllm"),
+        limited("impatient", "deepinfra", timeout=1),
+        entry("impatient", HEALTHY, order=2),
+        limited("nowhere", "deepinfra", api_base="http://nobody.invalid/v1"),
+        entry("nowhere", HEALTHY, order=2),
         entry("hurried", "deepinfra"),
         entry("hurried", "nebius", order=2),
         entry("few-dimensions", "vllm"),
