@@ -213,7 +213,7 @@ def test_long_texts_are_cut_at_the_limit(piece: str, limit: int, quick: Encoder)
     kept = truncate(text, limit, using=quick)
     assert text.startswith(kept)
     assert count([kept], using=quick)[0] <= limit
-    assert count([text[: len(kept) + 1]], using=quick)[0] > limit
+    assert kept == text or count([text[: len(kept) + 1]], using=quick)[0] > limit
     assert truncate(text, limit, using=quick) == kept
 
 
