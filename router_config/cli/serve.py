@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from router_config.cli.common import add_config, config_path
@@ -69,14 +70,14 @@ def _why_not(path: Path) -> str | None:
     stranger = _stranger()
     if stranger is not None:
         return stranger
-    try:
-        import litellm  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        return (
-            f"{error.name} is not installed; install the proxy with: "
-            'pip install "qwen3-embedding-router[proxy]"'
-        )
+    # Looked for and not imported: LiteLLM goes to the network while it is imported, for what
+    # `_DEFAULTS` says, and what is said below need not wait for it.
+    for name in ("litellm", "uvicorn"):
+        if find_spec(name) is None:
+            return (
+                f"{name} is not installed; install the proxy with: "
+                'pip install "qwen3-embedding-router[proxy]"'
+            )
     try:
         config = load(path)
     except ConfigError as error:
@@ -105,9 +106,7 @@ def _why_not(path: Path) -> str | None:
 
 def _stranger() -> str | None:
     """Return a complaint if another package named `plugins` is in the way of ours."""
-    import importlib.util
-
-    spec = importlib.util.find_spec("plugins")
+    spec = find_spec("plugins")
     ours = Path(__file__).resolve().parents[2] / "plugins"
     places = (
         [Path(place).resolve() for place in (spec.submodule_search_locations or [])] if spec else []
