@@ -88,7 +88,7 @@ def _groups(file: File, section: RouterSection, all_: list[Deployment]) -> Itera
             name=name,
             deployments=tuple(one for one in all_ if one.group == name),
             fallbacks=fallbacks_of(file.router_settings, name),
-            region=entry.region or ("eu" if name.endswith("-eu") else None),
+            region="eu" if name.endswith("-eu") else entry.region,
             required=_or(entry.required, False),
             attempts=_or(entry.attempts, _or(section.attempts, 3)),
             deadline_s=_or(entry.deadline_s, _or(section.deadline_s, 30.0)),

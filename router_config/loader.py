@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from .build import build
-from .catalogue import load_catalogue
+from .catalogue import Provider, load_catalogue
 from .config import Config
 from .problems import ConfigError, Finding, Problem, in_file_order
 from .rules import RULES, Subject
@@ -20,32 +20,45 @@ __all__ = ["SHIPPED_CONFIG", "check", "load"]
 SHIPPED_CONFIG = Path(__file__).with_name("config.yaml")
 
 
-def load(path: str | Path, *, today: date | None = None) -> Config:
+def load(
+    path: str | Path,
+    *,
+    catalogue: Mapping[str, Provider] | None = None,
+    today: date | None = None,
+) -> Config:
     """Return the configuration in the file *path*; its warnings are in `Config.warnings`.
 
-    *today* (default: now, UTC) decides what is old or expired.
+    *catalogue* is the shipped one by default; *today* (default: now, UTC) decides what is old or
+    expired.
 
     Raises:
         ConfigError: with all problems, if one of them is an error.
     """
-    config, problems = _judge(read(path), today, None)
+    config, problems = _judge(read(path), catalogue, today, None)
     if config is None or any(problem.severity == "error" for problem in problems):
         raise ConfigError(problems)
     return config.model_copy(update={"warnings": tuple(problems)})
 
 
 def check(
-    path: str | Path, *, environ: Mapping[str, str] | None = None, today: date | None = None
+    path: str | Path,
+    *,
+    environ: Mapping[str, str] | None = None,
+    catalogue: Mapping[str, Provider] | None = None,
+    today: date | None = None,
 ) -> list[Problem]:
     """Return all problems of the file *path*, errors and warnings, in file order.
 
     With *environ*, what is off because a variable is unset is a problem too.
     """
-    return _judge(read(path), today, environ)[1]
+    return _judge(read(path), catalogue, today, environ)[1]
 
 
 def _judge(
-    document: Document, today: date | None, environ: Mapping[str, str] | None
+    document: Document,
+    catalogue: Mapping[str, Provider] | None,
+    today: date | None,
+    environ: Mapping[str, str] | None,
 ) -> tuple[Config | None, list[Problem]]:
     if not isinstance(document.value, dict):
         problems = list(document.problems)
@@ -53,7 +66,7 @@ def _judge(
             what = "an empty file" if document.value is None else "expected a mapping"
             problems = [document.problem(Finding((), what, "start from the shipped config.yaml"))]
         return None, problems
-    catalogue = load_catalogue()
+    catalogue = load_catalogue() if catalogue is None else catalogue
     shaped = shape(document.value)
     config = build(document, shaped.file, catalogue)
     today = today or datetime.now(UTC).date()

@@ -21,6 +21,7 @@ __all__ = [
     "did_you_mean",
     "in_file_order",
     "looks_like_a_secret",
+    "masked",
     "render_path",
 ]
 
@@ -96,37 +97,38 @@ def render_path(path: Path) -> str:
     for step in path:
         if isinstance(step, int):
             text += f"[{step}]"
-        elif looks_like_a_secret(step):
-            text += f"{'.' if text else ''}***"
-        elif re.fullmatch(r"[^\s.\[\]\"]+", step):
+            continue
+        step = masked(step)
+        if re.fullmatch(r"[^\s.\[\]\"]+", step):
             text += f"{'.' if text else ''}{step}"
         else:
             text += '["' + step.replace('"', '\\"').replace("\n", "\\n") + '"]'
     return text
 
 
-# How providers' keys begin. Behind the prefix comes what is secret.
-_KEY = r"(sk|pk|rk|fw|nvapi|hf|gh[opsu]|xox[abp]|AKIA|SCW)[-_]?[A-Za-z0-9_\-]{12,}"
+# How keys begin at the services that mark them; a digit keeps names like sk-learn-service out.
+_KEY = (
+    r"(?:(?:sk|pk|rk|fw|nvapi|hf|gh[opsu]|xox[abp])[-_](?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{16,}"
+    r"|(?:AKIA|SCW)(?=[A-Z]*[0-9])[A-Z0-9]{12,})"
+)
 # A long run of letters and digits, or a UUID: no name that a person would give.
 _RUN = (
-    r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9+/=]{24,}"
-    r"|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+    r"(?:(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{24,}"
+    r"|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})"
 )
+_URL = r"[A-Za-z][A-Za-z0-9+.-]{0,20}://[^/\s@]+@|[?&](api[_-]?key|key|token|access_token|password)=[^&\s]"
 
 
 def looks_like_a_secret(text: str) -> bool:
-    """Return True for text in the shape of an API key; such text is never printed."""
+    """Return True for text in the shape of an API key."""
     return re.fullmatch(f"{_KEY}|{_RUN}", text) is not None
 
 
 def contains_a_secret(text: str) -> bool:
     """Return True for text with a known kind of key in it, or with credentials in a URL."""
-    return re.search(_INSIDE, text) is not None
+    return re.search(rf"(?<![A-Za-z0-9_-]){_KEY}|{_URL}", text) is not None
 
 
-_INSIDE = (
-    r"(?<![A-Za-z0-9_-])(sk|hf|gh[opsu]|xox[abp]|AKIA|nvapi)[-_]?"
-    r"(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{16,}"
-    r"|[A-Za-z][A-Za-z0-9+.-]*://[^/\s@]+@"
-    r"|[?&](api[_-]?key|key|token|access_token|password)=[^&\s]"
-)
+def masked(text: str) -> str:
+    """Return *text* with all that is in the shape of an API key replaced by `***`."""
+    return re.sub(rf"(?<![A-Za-z0-9_-])(?:{_KEY}|{_RUN})(?![A-Za-z0-9])", "***", text)

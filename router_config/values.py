@@ -174,7 +174,8 @@ def _price(value: Any) -> Decimal:
 def _hashes(value: Any) -> tuple[str, ...]:
     hashes = [value] if isinstance(value, str) else value
     if not isinstance(hashes, list | tuple) or not 1 <= len(hashes) <= 2:
-        what = f"expected one or two hashes, found {kind_of(value)}"
+        found = len(hashes) if isinstance(hashes, list) else kind_of(value)
+        what = f"expected one or two hashes, found {found}"
         raise Unfit(what, "write [hash], or [old, new] while a key is rotated")
     for text in hashes:
         if not isinstance(text, str) or not re.fullmatch(r"[0-9A-Fa-f]{64}", text):

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from .problems import Finding, Path, Problem, in_file_order, render_path
+from .problems import Finding, Path, Problem, in_file_order, masked, render_path
 from .yamlnodes import (
     Alias,
     Mapping,
@@ -59,10 +59,11 @@ class Document:
         return self.places.get(path, Place(1, 1))
 
     def problem(self, finding: Finding) -> Problem:
-        """Return *finding* as a problem of this file."""
+        """Return *finding* as a problem of this file, with nothing in it that may be a secret."""
         line, column = self.place(finding.path)
         text = render_path(finding.path)
-        return Problem(self.file, line, column, text, finding.what, finding.fix, finding.severity)
+        what, fix = masked(finding.what), masked(finding.fix)
+        return Problem(self.file, line, column, text, what, fix, finding.severity)
 
 
 def read(path: str | FilePath) -> Document:
@@ -222,7 +223,7 @@ def _syntax_error(file: str, text: str, error: yaml.MarkedYAMLError) -> Document
     if line[: place.column].lstrip(" ").startswith("\t") or line[place.column - 1 :][:1] == "\t":
         return _failed(file, place, "a tab", "indent with spaces")
     # Only the parser's own words: its excerpt of the line might show a secret.
-    what = re.sub(r"'.*'", "…", error.problem or "broken")
+    what = re.sub(r"'[^']{4,}'", "…", error.problem or "broken")
     return _failed(file, place, f"not valid YAML: {what}", "check indentation, quotes and brackets")
 
 

@@ -53,6 +53,7 @@ def collect() -> dict[str, object]:
             *typing.get_type_hints(LiteLLMParamsTypedDict),
             *all_litellm_params,
             *inspect.signature(litellm.embedding).parameters,
+            *inspect.signature(litellm.completion).parameters,
             *router["litellm_params"],
         },
         "model_info": {

@@ -20,6 +20,8 @@ def one_amount(subject: Subject) -> Iterator[Finding]:
     for name in subject.section.budgets or {}:
         written = mapping(subject.written(*_path(name)))
         amounts = [key for key in ("usd", "tokens") if written.get(key) is not None]
+        if not amounts and not set(written) <= {"usd", "tokens", "period"}:
+            continue  # an unknown key, and most probably a misspelt amount
         if not amounts:
             fix = "write usd: 5.00 or tokens: 1000000"
             yield Finding(_path(name), "a budget without an amount", fix)

@@ -96,21 +96,24 @@ def somebody_has_weight(subject: Subject) -> Iterator[Finding]:
 def reachable(subject: Subject) -> Iterator[Finding]:
     """No endpoint is tried twice in a request, so a later copy needs another budget."""
     for group in subject.config.groups.values():
-        before: list[Deployment] = []
+        before: dict[tuple[object, ...], list[Deployment]] = {}
         for _, level in _levels(group):
-            picked = [one for one in level if one.weight > 0]
-            for one in picked:
-                first = next((other for other in before if _hides(other, one)), None)
-                if first is not None:
+            reached = []
+            for one in (one for one in level if one.weight > 0):
+                earlier = before.get(_endpoint(one), ())
+                first = next((other for other in earlier if _hides(other, one)), None)
+                if first is None:
+                    reached.append(one)
+                else:
                     what = f'never reached: "{first.id}" is the same endpoint, tried earlier'
                     yield Finding(path_of(one), what, "give the two different budgets")
-            before += picked
+            for one in reached:
+                before.setdefault(_endpoint(one), []).append(one)
 
 
 def _hides(first: Deployment, later: Deployment) -> bool:
-    same = _endpoint(first) == _endpoint(later)
     takes_all = first.limits.max_tokens_per_input >= later.limits.max_tokens_per_input
-    return same and takes_all and first.budget in (None, later.budget)
+    return takes_all and first.budget in (None, later.budget)
 
 
 def _endpoint(one: Deployment) -> tuple[object, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 from ..catalogue import Provider
@@ -28,13 +29,13 @@ class Subject:
     catalogue: Mapping[str, Provider]
     today: date
 
-    @property
+    @cached_property
     def deployments(self) -> list[Deployment]:
         """The deployments of our groups, in the order of the file."""
         groups = self.config.groups.values()
         return sorted((one for g in groups for one in g.deployments), key=lambda one: one.index)
 
-    @property
+    @cached_property
     def models(self) -> frozenset[str]:
         """All model names of the file that have a deployment."""
         return self.config.foreign_models | {one.group for one in self.deployments}

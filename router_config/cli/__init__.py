@@ -1,0 +1,78 @@
+"""`qwen3-router`: one small module per command, loaded only when it is called for.
+
+A command module has `HELP` (one line), `add_arguments(parser)` and `run(args) -> int`; imports that
+cost time wait inside `run`. A new command is a module and a line in `COMMANDS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["COMMANDS", "main"]
+
+PROGRAM = "qwen3-router"
+
+COMMANDS: Mapping[str, str] = {
+    "demo": "router_config.cli.demo",
+    "serve": "router_config.cli.serve",
+    "validate": "router_config.cli.validate",
+    "explain": "router_config.cli.explain",
+    "key": "router_config.cli.key",
+    "bench": "router_config.cli.bench",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command in *argv* (default: the process's own) and return its exit code.
+
+    Raises:
+        SystemExit: 2 for wrong usage, 0 after --help.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] not in COMMANDS:
+        _overview().parse_args(words or ["--help"])
+        return 2  # not reached: the overview takes nothing else
+    module: Any = importlib.import_module(COMMANDS[words[0]])
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} {words[0]}", description=module.HELP)
+    module.add_arguments(parser)
+    args = parser.parse_args(words[1:])
+    try:
+        return int(module.run(args))
+    except BrokenPipeError:  # as in `… | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        return 130
+
+
+def _overview() -> argparse.ArgumentParser:
+    """Return a parser that only knows --help, --version and which commands there are."""
+    width = max(map(len, COMMANDS))
+    lines = [
+        f"  {name.ljust(width)}  {importlib.import_module(module).HELP}"
+        for name, module in COMMANDS.items()
+    ]
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        usage=f"{PROGRAM} COMMAND …",
+        description="commands:\n" + "\n".join(lines),
+        epilog=f"{PROGRAM} COMMAND --help tells more about one of them.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    parser.add_argument("command", choices=COMMANDS, help=argparse.SUPPRESS)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        parser.exit(message=f"{PROGRAM} {version('qwen3-embedding-router')}\n")
