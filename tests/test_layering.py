@@ -86,7 +86,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_vocabularies": "_nfc",
         "_nfc": "",
         "_floats": "_errors _vectors",
-        "_vectors": "_errors",
+        "_vectors": "_errors _nfc",
     },
 }
 
