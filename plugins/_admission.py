@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from plugins import _tokens
@@ -16,7 +17,7 @@ from plugins._pool import Candidate
 from plugins._request import Asked
 from router_config import Group
 
-__all__ = ["MAX_TOKENS", "TRUNCATE_TOKENS", "Consumer", "admit", "model_not_found"]
+__all__ = ["MAX_TOKENS", "TRUNCATE_TOKENS", "Consumer", "admit", "check_foreign", "model_not_found"]
 
 MAX_TOKENS = 32_768  # per input, end token included (Qwen3-Embedding-8B model card)
 # What `truncate: "END"` leaves: the smallest limit of any catalogued provider (Scaleway), so that
@@ -24,6 +25,11 @@ MAX_TOKENS = 32_768  # per input, end token included (Qwen3-Embedding-8B model c
 TRUNCATE_TOKENS = 32_000
 # From here on counting would hold the event loop for more than a few milliseconds.
 _THREAD_FROM_CHARS = 65_536
+# A longer text may be judged by its size alone (`_tokens.count` with a limit).
+_COUNTED_CHARS = 128 * MAX_TOKENS
+# Not the loop's own pool: LiteLLM sends every request through that one, and a few large bodies
+# (a megabyte of "/" takes a second) would hold up all others.
+_COUNTING = ThreadPoolExecutor(max_workers=2, thread_name_prefix="count-tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,19 @@ def model_not_found(model: str) -> ClientError:
     )
 
 
+def check_foreign(model: str, consumer: Consumer) -> None:
+    """Check that *consumer* may use a model that is not ours and that LiteLLM serves by itself.
+
+    A key with a region may not: nobody knows where that model computes.
+
+    Raises:
+        ClientError: 404 `model_not_found`.
+    """
+    named = consumer.groups is None or model in consumer.groups
+    if not named or consumer.region is not None:
+        raise model_not_found(model)
+
+
 async def admit(
     asked: Asked,
     group: Group,
@@ -68,7 +87,7 @@ async def admit(
         raise model_not_found(asked.model)
     dimensions = _dimensions(asked, group)
     texts, counts = await _texts(asked, group)
-    _check_length(counts, pool[group.name], group, alone=len(counts) == 1)
+    _check_length(texts, counts, pool[group.name], group)
     names = [group.name, *(name for name in group.fallbacks if name in pool)]
     return Plan(
         id=request_id,
@@ -103,7 +122,8 @@ async def _texts(asked: Asked, group: Group) -> tuple[tuple[str, ...], tuple[int
     size = sum(map(len, asked.texts)) + 4 * sum(map(len, asked.token_inputs))
     if size < _THREAD_FROM_CHARS:
         return _prepare(asked, group)
-    return await asyncio.to_thread(_prepare, asked, group)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_COUNTING, _prepare, asked, group)
 
 
 def _prepare(asked: Asked, group: Group) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -113,7 +133,7 @@ def _prepare(asked: Asked, group: Group) -> tuple[tuple[str, ...], tuple[int, ..
         texts = [format_query(asked.instruct, text) for text in texts]
     if asked.truncate:
         texts = [_tokens.truncate(text, TRUNCATE_TOKENS) for text in texts]
-    return tuple(texts), tuple(_tokens.count(texts))
+    return tuple(texts), tuple(_tokens.count(texts, limit=MAX_TOKENS))
 
 
 def _decode(ids: Sequence[Sequence[int]], group: Group) -> list[str]:
@@ -146,18 +166,19 @@ def _decode(ids: Sequence[Sequence[int]], group: Group) -> list[str]:
 
 
 def _check_length(
-    counts: Sequence[int], candidates: Sequence[Candidate], group: Group, *, alone: bool
+    texts: Sequence[str], counts: Sequence[int], candidates: Sequence[Candidate], group: Group
 ) -> None:
     """Refuse an input that the model, or every configured deployment of the group, cannot take."""
     able = [one.max_tokens_per_input for one in candidates if one.off is None]
     limit = min(MAX_TOKENS, max(able, default=MAX_TOKENS))
     for i, count in enumerate(counts):
         if count > limit:
-            name = "input" if alone else f"input[{i}]"
+            name = "input" if len(counts) == 1 else f"input[{i}]"
+            least = "at least " if len(texts[i]) > _COUNTED_CHARS else ""
             raise ClientError(
                 400,
                 "context_length_exceeded",
-                f"`{name}` has {count} tokens; {group.name} takes at most {limit} per input, end "
-                f'token included. Shorten it, or send "truncate": "END".',
+                f"`{name}` has {least}{count} tokens; {group.name} takes at most {limit} per "
+                f'input, end token included. Shorten it, or send "truncate": "END".',
                 param=name,
             )

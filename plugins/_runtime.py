@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from plugins import _admission, _logs, _round
+from plugins import _admission, _logs, _round, _tokens
 from plugins._admission import Consumer, model_not_found
 from plugins._attempt import Watcher
 from plugins._attempt_log import AttemptLog
@@ -99,9 +99,12 @@ class Runtime:
 
     def parse(self, fields: Mapping[str, Any], headers: Mapping[str, str]) -> Asked:
         """Return what the client asked of one of our groups. Raises `ClientError`."""
-        group = self.group_of(fields.get("model"))
+        model = fields.get("model")
+        if not isinstance(model, str) or not model:
+            raise ClientError(400, "invalid_input", "`model` must be a model name.", param="model")
+        group = self.group_of(model)
         if group is None:
-            raise model_not_found(str(fields.get("model")))
+            raise model_not_found(model)
         return parse_fields(
             fields, headers, max_inputs=self.config.max_inputs, default_instruct=group.instruct
         )
@@ -143,6 +146,7 @@ class Runtime:
             raise model_not_found(data["model"])
         group = self.group_of(data.get("model"))
         if group is None:
+            _admission.check_foreign(str(data.get("model")), consumer)
             return None
         if exchange is None:
             exchange = self.exchanges.open()
@@ -222,6 +226,20 @@ class Runtime:
                 "again, or run `make demo` (or `qwen3-router demo`) to try it without any key."
             )
 
+    def load_vocabularies(self) -> None:
+        """Load what counts and decodes tokens now, not in the first request.
+
+        Raises:
+            StartError: a vocabulary that the config needs is not installed.
+        """
+        named = {group.token_inputs for group in self.config.groups.values()}
+        try:
+            _tokens.load("qwen3")
+            if "cl100k_base" in named:
+                _tokens.load("cl100k_base")
+        except _tokens.VocabularyMissingError as error:
+            raise StartError(str(error)) from None
+
 
 def _off(candidates: Sequence[Candidate]) -> str:
     return "; ".join(dict.fromkeys(one.off for one in candidates if one.off is not None))
@@ -275,6 +293,7 @@ def start(config_path: str | Path | None = None) -> Runtime:
         _logs.set_up()
         runtime = Runtime(load(path), os.environ)
         runtime.announce()
+        runtime.load_vocabularies()
         _current = runtime
     return _current
 
