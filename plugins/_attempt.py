@@ -171,5 +171,9 @@ async def _exchange(
         endpoint, request, timeout_s=timeout_s, max_bytes=speak.max_reply_bytes(len(texts))
     )
     reply = speak.reply(status, headers, body, len(texts), endpoint.target, now_s=wall())
-    vectors = check(reply.vectors, texts, normalised=endpoint.target.normalised)
+    try:
+        vectors = check(reply.vectors, texts, normalised=endpoint.target.normalised)
+    except ProviderFault as fault:
+        fault.status = status
+        raise
     return WireReply(vectors, reply.prompt_tokens, reply.cost_usd)
