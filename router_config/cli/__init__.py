@@ -73,6 +73,10 @@ class _Version(argparse.Action):
     """Looks the version up only when it is asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        parser.exit(message=f"{PROGRAM} {version('qwen3-embedding-router')}\n")
+        try:
+            number = version("qwen3-embedding-router")
+        except PackageNotFoundError:
+            number = "(a checkout that is not installed)"
+        parser.exit(message=f"{PROGRAM} {number}\n")
