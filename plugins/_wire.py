@@ -85,7 +85,11 @@ class Wire:
             "POST", request.url, headers=request.headers, content=request.body
         ) as response:
             encoding = response.headers.get("content-encoding", "identity").strip().lower()
-            body = await _read(response.aiter_raw(), encoding, max_bytes)
+            try:
+                body = await _read(response.aiter_raw(), encoding, max_bytes)
+            except ProviderFault as fault:
+                fault.status = response.status_code
+                raise
             return response.status_code, dict(response.headers.items()), body
 
     def _client(self, endpoint: Endpoint) -> httpx.AsyncClient:

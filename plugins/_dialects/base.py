@@ -66,8 +66,8 @@ class WireReply:
     """What a provider answered.
 
     *vectors* is float32, shape (n, 4096), rows in the order of the texts; the numbers themselves
-    are not checked yet. *prompt_tokens* and *cost_usd* are what the provider says, None if it says
-    nothing usable.
+    are not checked yet. *prompt_tokens* is what the provider says, however wrong, None if it says
+    nothing; *cost_usd* is None if it says nothing usable.
     """
 
     vectors: npt.NDArray[np.float32] = field(repr=False)

@@ -72,14 +72,13 @@ def in_input_order(data: Sequence[Any]) -> list[Any]:
 
 
 def token_count(*values: Any) -> int | None:
-    """Return the first of *values* that is a sane count of tokens: an integer from 1 to 10^9.
+    """Return the first of *values* that can be a count of tokens, an integer from 1 to 10^9.
 
-    Zero is no count, since every input has its end token; true and 9.0 are not integers.
+    If none can, the first integer: the attempt knows our own count, and says in the log what it did
+    not believe. true and 9.0 are not integers.
     """
-    for value in values:
-        if type(value) is int and 1 <= value <= _MAX_TOKENS:
-            return value
-    return None
+    counts = [value for value in values if type(value) is int]
+    return next((one for one in counts if 1 <= one <= _MAX_TOKENS), counts[0] if counts else None)
 
 
 def cost_usd(value: Any) -> Decimal | None:

@@ -537,6 +537,8 @@ CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 def test_a_body_over_the_limit_is_corrupt(script: Script) -> None:
     got, _ = call(script, max_bytes=1000)
     assert verdict(got) == (Fault.CORRUPT, True)
+    assert isinstance(got, ProviderFault)
+    assert got.status == 200
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,12 @@ from router_config.sandbox import Sandbox
 
 __all__ = ["calls", "refused", "sent_texts"]
 
-_TYPES = {401: "authentication_error", 429: "rate_limit_error", 503: "server_error"}
+_TYPES = {
+    401: "authentication_error",
+    429: "rate_limit_error",
+    503: "server_error",
+    504: "server_error",
+}
 
 
 def refused(
