@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from plugins._apart import apart
 from plugins._dialects import WireReply, WireRequest, dialect
 from plugins._errors import Fault, ProviderFault
 from plugins._pool import Candidate, Endpoint
@@ -27,6 +28,8 @@ __all__ = ["Attempt", "Outcome", "Served", "Transport", "Watcher", "attempt"]
 
 
 log = logging.getLogger("qwen3_router.attempt")
+# 32 vectors as floats are 1.4 MB and 3 ms; from here on the event loop would be held too long.
+_APART_FROM_BYTES = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +173,15 @@ async def _exchange(
     status, headers, body = await transport.send(
         endpoint, request, timeout_s=timeout_s, max_bytes=speak.max_reply_bytes(len(texts))
     )
-    reply = speak.reply(status, headers, body, len(texts), endpoint.target, now_s=wall())
-    try:
-        vectors = check(reply.vectors, texts, normalised=endpoint.target.normalised)
-    except ProviderFault as fault:
-        fault.status = status
-        raise
-    return WireReply(vectors, reply.prompt_tokens, reply.cost_usd)
+    target = endpoint.target
+
+    def read() -> WireReply:
+        reply = speak.reply(status, headers, body, len(texts), target, now_s=wall())
+        try:
+            vectors = check(reply.vectors, texts, normalised=target.normalised)
+        except ProviderFault as fault:
+            fault.status = status
+            raise
+        return WireReply(vectors, reply.prompt_tokens, reply.cost_usd)
+
+    return read() if len(body) < _APART_FROM_BYTES else await apart(read)

@@ -147,6 +147,10 @@ class Plan:
             raise RuntimeError("the request is not complete")
         return self._vectors
 
+    def size(self) -> int:
+        """Return how many numbers the reply has."""
+        return len(self.texts) * self.dimensions
+
     def failure(self, now: float) -> Unavailable:
         """Return the error that ends this request; it names no provider and no cause of theirs."""
         if self.left_s(now) < _LEAST_CALL_S:
