@@ -16,9 +16,10 @@ import httpx
 import numpy as np
 import pytest
 
+from tests.commands import ROOT, environment, make, programs
 from tests.processes import gone
-from tests.proxy.demos import REAL_KEYS, Demo, command, demo
-from tests.proxy.harness import ROOT, clean_environ
+from tests.proxy.demos import REAL_KEYS, Demo, demo
+from tests.proxy.harness import clean_environ
 
 QUERY = "Сколько стоит провезти кота в поезде?"
 DOCUMENTS = [
@@ -52,10 +53,12 @@ def running() -> Iterator[Demo]:
 
 
 @pytest.fixture(scope="module")
-def once() -> subprocess.CompletedProcess[str]:
+def once(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    """The README's first command, `make demo`, with ARGS=--once."""
+    bin_ = programs(tmp_path_factory.mktemp("demo") / "bin")
     return subprocess.run(
-        command("--once"),
-        env=clean_environ({}),
+        make(bin_, "demo", "--once"),
+        env=environment(bin_, clean_environ({})),
         cwd=ROOT,
         capture_output=True,
         text=True,
