@@ -5,12 +5,11 @@ Runs after authentication and before any wire call; whatever it refuses costs no
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from plugins import _tokens
+from plugins._apart import apart
 from plugins._errors import ClientError
 from plugins._plan import Plan, format_query
 from plugins._pool import Candidate
@@ -27,9 +26,6 @@ TRUNCATE_TOKENS = 32_000
 _THREAD_FROM_CHARS = 65_536
 # A longer text may be judged by its size alone (`_tokens.count` with a limit).
 _COUNTED_CHARS = 128 * MAX_TOKENS
-# Not the loop's own pool: LiteLLM sends every request through that one, and a few large bodies
-# (a megabyte of "/" takes a second) would hold up all others.
-_COUNTING = ThreadPoolExecutor(max_workers=2, thread_name_prefix="count-tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +118,7 @@ async def _texts(asked: Asked, group: Group) -> tuple[tuple[str, ...], tuple[int
     size = sum(map(len, asked.texts)) + 4 * sum(map(len, asked.token_inputs))
     if size < _THREAD_FROM_CHARS:
         return _prepare(asked, group)
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_COUNTING, _prepare, asked, group)
+    return await apart(lambda: _prepare(asked, group))
 
 
 def _prepare(asked: Asked, group: Group) -> tuple[tuple[str, ...], tuple[int, ...]]:

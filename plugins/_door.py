@@ -7,14 +7,16 @@ only if checked vectors were put into it. All other requests go through untouche
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import orjson
 
+from plugins._apart import apart
 from plugins._errors import ClientError, Unavailable, error_body, error_headers
 from plugins._exchange import ID_HEADER, Exchange
 from plugins._foreign import translate
@@ -28,11 +30,14 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+_T = TypeVar("_T")
 
 log = logging.getLogger("qwen3_router")
 
 _PATH = re.compile(r"(?:/v1)?/embeddings|/(?:engines|openai/deployments)/(?P<model>.+)/embeddings")
 _MARK = "qwen3_router.door"
+# Reading a larger body would hold the event loop for more than a few milliseconds.
+_APART_FROM_BYTES = 262_144
 # Headers of LiteLLM that name or authenticate; the others steer (retries, timeouts, tags, …).
 _KEPT_LITELLM_HEADERS = (
     b"x-litellm-api-key",
@@ -76,7 +81,7 @@ class Door:
         try:
             try:
                 body = await _read(scope, receive, runtime.config.max_body_mb)
-                fields = parse_body(body)
+                fields = await _where(len(body), functools.partial(parse_body, body))
             except ClientError as error:
                 return await reply.fail(error)
             model = unquote(match["model"]) if match["model"] else fields.get("model")
@@ -108,7 +113,8 @@ class Door:
         if self._is_foreign(runtime, model):
             return await self._app(scope, _replay(body, receive), reply.raw)
         try:
-            exchange.asked = runtime.parse({**fields, "model": model}, headers)
+            parse = functools.partial(runtime.parse, {**fields, "model": model}, headers)
+            exchange.asked = await _where(len(body), parse)
         except ClientError as error:
             # LiteLLM still decides who may ask: our hook raises this once the key was accepted.
             exchange.error = error
@@ -125,6 +131,10 @@ class Door:
                 raise
             log.error("request %s: LiteLLM raised %s", exchange.id, type(error).__name__)
         await reply.finish()
+
+
+async def _where(size: int, work: Callable[[], _T]) -> _T:
+    return work() if size < _APART_FROM_BYTES else await apart(work)
 
 
 def _inner_fields(runtime: Runtime, asked: Asked | None) -> dict[str, Any]:

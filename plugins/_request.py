@@ -36,6 +36,14 @@ _ENCODINGS = ("float", "base64")
 _TRUNCATE = ("NONE", "END")
 _MAX_USER_CHARS = 1024
 _MAX_INSTRUCT_CHARS = 4096
+_MOST_FIELDS = 256
+_MOST_SCANNED_INPUTS = 4096
+# A good request has at most two brackets or strings per input. Millions of empty lists would keep
+# the parser, and with it the whole process, busy for seconds.
+_MOST_PARTS = 50_000
+# Possessive, so that a string of escapes leaves nothing to go back to.
+_PART = re.compile(rb'("(?:[^"\\]++|(?:\\.)++)*+")(\s*+:)?+|[{}\[\]]', re.DOTALL)
+_PRINTABLE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,7 @@ def parse_body(body: bytes) -> dict[str, Any]:
         ClientError: 400 `invalid_json` for anything but one object with distinct names: invalid
             UTF-8, NaN, lone surrogates and nesting past orjson's limit included.
     """
+    _refuse_crowds(body)
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -75,45 +84,54 @@ def parse_body(body: bytes) -> dict[str, Any]:
         ) from None
     if not isinstance(value, dict):
         raise ClientError(400, "invalid_json", "The request body must be one JSON object.")
-    # Scanning costs one match per string or bracket; a body with too many inputs is refused
-    # by count anyway, so it need not be scanned.
+    if len(value) > _MOST_FIELDS:
+        raise ClientError(
+            400, "invalid_json", f"The request body has more than {_MOST_FIELDS} fields."
+        )
+    # A body with too many inputs is refused by their count, with a better word for it.
     inputs = value.get("input")
-    if not (isinstance(inputs, list) and len(inputs) > 4096):
-        repeated = _repeated_name(body)
-        if repeated is not None:
-            raise ClientError(
-                400, "invalid_json", f"The request body names {repeated!r} more than once."
-            )
+    if not (isinstance(inputs, list) and len(inputs) > _MOST_SCANNED_INPUTS):
+        _refuse_repeated_names(body)
     return value
 
 
-_TOKEN = re.compile(rb'"(?:[^"\\]+|\\.)*"|[{}\[\],]', re.DOTALL)
-_PRINTABLE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+def _refuse_crowds(body: bytes) -> None:
+    """Refuse what holds too many lists and objects, before they are made."""
+    if body.count(b"[") + body.count(b"{") <= _MOST_PARTS:
+        return  # most bodies; in the others most brackets stand in texts
+    found = 0
+    for match in _PART.finditer(body):
+        found += body[match.start()] in b"[{"
+        if found > _MOST_PARTS:
+            raise ClientError(
+                400, "invalid_json", "The request body has too many lists and objects."
+            )
 
 
-def _repeated_name(body: bytes) -> str | None:
-    """Return a name that the outer object of this *valid* JSON text holds twice, or None.
+def _refuse_repeated_names(body: bytes) -> None:
+    """Refuse an outer object that holds a name twice; *body* must be valid JSON.
 
     Parsers keep the last of two equal names in silence; which one was meant cannot be known.
     """
-    depth, at_name, seen = 0, False, set()
-    for match in _TOKEN.finditer(body):
+    depth, seen = 0, set()
+    for count, match in enumerate(_PART.finditer(body)):
+        if count == _MOST_PARTS:
+            raise ClientError(
+                400, "invalid_json", "The request body has too many names and values."
+            )
         first = body[match.start()]
         if first in b"{[":
             depth += 1
-            at_name = depth == 1
         elif first in b"}]":
             depth -= 1
-        elif depth == 1:
-            if first == 0x2C:  # a comma: the next string is a name
-                at_name = True
-            elif at_name:
-                at_name = False
-                name = orjson.loads(match.group())
-                if name in seen:
-                    return name if _PRINTABLE.fullmatch(name) else "a field"
-                seen.add(name)
-    return None
+        elif depth == 1 and match[2] is not None:
+            name = orjson.loads(match[1])
+            if name in seen:
+                shown = repr(name) if _PRINTABLE.fullmatch(name) else "a field"
+                raise ClientError(
+                    400, "invalid_json", f"The request body names {shown} more than once."
+                )
+            seen.add(name)
 
 
 def split_model(model: str) -> tuple[str, str | None]:

@@ -8,6 +8,7 @@ front door (`_door`) around LiteLLM's application; `app` is the same door for an
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
@@ -144,6 +145,10 @@ def _install() -> Gateway:
     if path is not None:
         _runtime.start(path)
         _litellm.wrap_app(_FrontDoor)
+    # LiteLLM's 700,000 objects live as long as the process. A full collection that walks through
+    # them stops every request for 0.4 s; one that leaves them out takes no time.
+    gc.collect()
+    gc.freeze()
     return Gateway()
 
 

@@ -56,7 +56,7 @@ TABLE: dict[str, dict[str, str]] = {
         "provider": "_errors _lead _pool _runtime",
         # How LiteLLM is led, and what a client meets first.
         "_consumer": "_admission _runtime",
-        "_door": "_errors _exchange _foreign _request _runtime",
+        "_door": "_apart _errors _exchange _foreign _request _runtime",
         "_foreign": "_errors",
         "_lead": "_consumer _errors _exchange _runtime",
         "_litellm": "",
@@ -64,7 +64,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_runtime": "_admission _attempt _attempt_log _errors _exchange _keyring _logs _plan _pool"
         " _request _round _wire router_config",
         # One request: asked, planned, picked, attempted, answered.
-        "_admission": "_errors _plan _pool _request _tokens router_config",
+        "_admission": "_apart _errors _plan _pool _request _tokens router_config",
         "_attempt": "_dialects _errors _pool _vectors",
         "_attempt_log": "_attempt",
         "_exchange": "_errors _plan _request",
@@ -81,6 +81,7 @@ TABLE: dict[str, dict[str, str]] = {
         # Pure parts.
         "_dialects": "_dialects.*",
         "_dialects.*": "_dialects.* _errors _floats _vectors",
+        "_apart": "",
         "_errors": "",
         "_tokens": "_vocabularies",
         "_vocabularies": "_nfc",

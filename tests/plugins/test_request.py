@@ -69,6 +69,35 @@ def test_a_name_given_twice_is_refused(body: bytes) -> None:
         parse_body(body)
 
 
+def _object(*fields: bytes) -> bytes:
+    return b'{"model":"a","input":"x",' + b",".join(fields) + b"}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        _object(b'"a":[' + b"[]," * 1_000_000 + b"1]"),
+        _object(b'"a":[' + b"{}," * 1_000_000 + b"1]"),
+        _object(b'"a":[' + b'"",' * 100_000 + b"1]"),
+        _object(*(b'"%d":0' % i for i in range(1000))),
+    ],
+    ids=["lists", "objects", "strings", "fields"],
+)
+def test_a_body_of_very_many_parts_is_refused_in_no_time(body: bytes) -> None:
+    with pytest.raises(ClientError, match=r"more than 256|too many") as caught:
+        parse_body(body)
+    assert caught.value.code == "invalid_json"
+
+
+def test_brackets_inside_texts_are_no_parts() -> None:
+    text = "[{" * 100_000
+    assert parse_body(orjson.dumps({"input": [text, '"' + text]}))["input"][0] == text
+
+
+def test_too_many_inputs_are_left_to_their_own_refusal() -> None:
+    assert len(parse_body(orjson.dumps({"input": ["x"] * 200_000}))["input"]) == 200_000
+
+
 @given(
     st.dictionaries(
         st.text(),
@@ -179,7 +208,9 @@ def test_a_misspelt_field_is_refused_with_the_right_name() -> None:
 
 
 def test_foreign_fields_are_dropped() -> None:
-    asked = parse({"api_key": "k", "num_retries": 9, "metadata": {"model_info": {}}, "stream": True})
+    asked = parse(
+        {"api_key": "k", "num_retries": 9, "metadata": {"model_info": {}}, "stream": True}
+    )
     assert asked == parse({})
 
 
