@@ -78,6 +78,18 @@ TABLE: dict[str, dict[str, str]] = {
         "_request": "_errors",
         "_round": "_attempt _errors _plan _pool",
         "_wire": "_dialects _errors _pool",
+        # Money: the contract, its arithmetic, and one store per group of modules.
+        "_ledger": "_errors _ledger_time",
+        "_ledger_book": "_ledger _ledger_time",
+        "_ledger_file": "_ledger _ledger_mounts",
+        "_ledger_mounts": "",
+        "_ledger_sql": "_ledger _ledger_book _ledger_time",
+        "_ledger_sqlite": "_ledger _ledger_file _ledger_sql _ledger_time _ledger_upkeep"
+        " _ledger_writer",
+        "_ledger_time": "",
+        "_ledger_upkeep": "_ledger _ledger_sql _ledger_time",
+        "_ledger_writer": "_ledger _ledger_file _ledger_sql",
+        "_state": "",
         # Pure parts.
         "_dialects": "_dialects.*",
         "_dialects.*": "_dialects.* _errors _floats _vectors",
