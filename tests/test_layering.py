@@ -50,9 +50,9 @@ TABLE: dict[str, dict[str, str]] = {
     "plugins": {
         "": "",
         # Public files: what LiteLLM loads.
-        "gateway": "_door _foreign _lead _litellm _runtime",
+        "gateway": "_door _foreign _lead _litellm _runtime router_config",
         "keys": "_consumer _errors _foreign _litellm _runtime",
-        "matryoshka": "_errors _lead _litellm _plain _reply _runtime",
+        "matryoshka": "_apart _errors _lead _litellm _plain _reply _runtime",
         "provider": "_errors _lead _pool _runtime",
         # How LiteLLM is led, and what a client meets first.
         "_consumer": "_admission _runtime",
@@ -62,16 +62,16 @@ TABLE: dict[str, dict[str, str]] = {
         "_litellm": "",
         # The composition root.
         "_runtime": "_admission _attempt _attempt_log _errors _exchange _keyring _logs _plan _pool"
-        " _request _round _wire router_config",
+        " _request _round _tokens _wire router_config",
         # One request: asked, planned, picked, attempted, answered.
         "_admission": "_apart _errors _plan _pool _request _tokens router_config",
-        "_attempt": "_dialects _errors _pool _vectors",
-        "_attempt_log": "_attempt",
+        "_attempt": "_apart _dialects _errors _pool _vectors",
+        "_attempt_log": "_attempt _errors",
         "_exchange": "_errors _plan _request",
         "_keyring": "router_config",
         "_logs": "",
         "_pick": "_pool",
-        "_plain": "_errors _plan _pool _vectors",
+        "_plain": "_attempt_log _errors _plan _pool _vectors",
         "_plan": "_errors _pick _pool _request _vectors",
         "_pool": "_dialects router_config",
         "_reply": "_plan _vectors",
