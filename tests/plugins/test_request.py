@@ -80,8 +80,9 @@ def _object(*fields: bytes) -> bytes:
         _object(b'"a":[' + b"{}," * 1_000_000 + b"1]"),
         _object(b'"a":[' + b'"",' * 100_000 + b"1]"),
         _object(*(b'"%d":0' % i for i in range(1000))),
+        _object(b'"a":{' + b",".join(b'"%d" :0' % i for i in range(100_000)) + b"}"),
     ],
-    ids=["lists", "objects", "strings", "fields"],
+    ids=["lists", "objects", "strings", "fields", "names"],
 )
 def test_a_body_of_very_many_parts_is_refused_in_no_time(body: bytes) -> None:
     with pytest.raises(ClientError, match=r"more than 256|too many") as caught:

@@ -1,0 +1,189 @@
+"""Large and malformed bodies: refused before they are parsed, and others are served meanwhile.
+
+The design's number for liveness is 250 ms; the tests print what was measured and assert a bound
+that a busy machine keeps too. Plain LiteLLM was silent for 14 s.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import orjson
+import pytest
+
+from router_config.sandbox import Sandbox
+from tests.proxy import configs
+from tests.proxy.answers import calls, refused
+from tests.proxy.harness import Proxy
+from tests.proxy.sockets import exchange, head, watched
+from tests.sizes import size
+
+MODEL = configs.solo("vllm")
+LIMIT = 16 * 1024 * 1024
+BOUND_S = 2.0
+BLOCK = b"x" * 65_536
+
+
+@pytest.fixture
+def free(box: Sandbox) -> Iterator[Sandbox]:
+    """The sandbox; the test fails if a single call reached any provider."""
+    yield box
+    assert calls(box) == {}
+
+
+def chunked(blocks: int) -> Iterator[bytes]:
+    """Yield a chunked request body of so many blocks."""
+    yield head({"transfer-encoding": "chunked"})
+    for _ in range(blocks):
+        yield b"%x\r\n%b\r\n" % (len(BLOCK), BLOCK)
+    yield b"0\r\n\r\n"
+
+
+def padded(length: int) -> bytes:
+    """Return a good request of exactly *length* bytes."""
+    body = orjson.dumps({"model": MODEL, "input": "text", "dimensions": 32})
+    return body[:-1] + b" " * (length - len(body)) + b"}"
+
+
+@pytest.mark.usefixtures("free")
+def test_a_body_over_the_limit_is_refused_unread(proxy: Proxy) -> None:
+    # It is not JSON at all: had it been parsed, the answer would be another.
+    message = refused(proxy.post(b"x" * (LIMIT + 1)), 413, "request_too_large")
+    assert "16 MB" in message
+
+
+@pytest.mark.usefixtures("free")
+def test_the_limit_stands_before_the_key(proxy: Proxy) -> None:
+    refused(proxy.post(b"x" * (LIMIT + 1), key=None), 413, "request_too_large")
+
+
+@pytest.mark.usefixtures("free")
+def test_a_length_over_the_limit_is_refused_before_any_of_it_is_sent(proxy: Proxy) -> None:
+    refused(exchange(proxy, [head({"content-length": "52428800"})]), 413, "request_too_large")
+
+
+@pytest.mark.usefixtures("free")
+def test_a_body_without_a_length_is_counted_while_it_comes(proxy: Proxy) -> None:
+    refused(exchange(proxy, chunked(LIMIT // len(BLOCK) + 1)), 413, "request_too_large")
+
+
+@pytest.mark.usefixtures("free")
+def test_an_endless_body_is_cut_off(proxy: Proxy) -> None:
+    refused(exchange(proxy, chunked(size(4_000, 40_000))), 413, "request_too_large")
+
+
+@pytest.mark.parametrize("length", [LIMIT - 1, LIMIT])
+def test_a_body_up_to_the_limit_passes(proxy: Proxy, box: Sandbox, length: int) -> None:
+    assert proxy.post(padded(length)).status_code == 200
+    assert calls(box) == {"vllm": 1}
+
+
+@pytest.mark.usefixtures("free")
+def test_a_length_that_is_too_small_leaves_no_second_request_behind(proxy: Proxy) -> None:
+    # What follows the stated length must not be taken for a request of its own.
+    hidden = head({"content-length": "2"}) + b"{}"
+    answer = exchange(proxy, [head({"content-length": "5"}), b"{}   ", hidden])
+    refused(answer, 400, "invalid_input", "model")
+
+
+@pytest.mark.usefixtures("free")
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-length": "-1"},
+        {"content-length": "1e3"},
+        {"content-length": "0x10"},
+        {"content-length": "7, 8"},
+        {"content-length": "7", "transfer-encoding": "chunked"},
+        {"transfer-encoding": "gzip"},
+    ],
+)
+def test_a_length_that_makes_no_sense_is_refused(proxy: Proxy, headers: dict[str, str]) -> None:
+    answer = exchange(proxy, [head(headers), b'{"a":1}\r\n\r\n'])
+    assert 400 <= answer.status_code < 500
+
+
+@pytest.mark.usefixtures("free")
+def test_a_compressed_body_is_not_unpacked(proxy: Proxy) -> None:
+    response = proxy.post(b"\x1f\x8b\x08\x00", headers={"content-encoding": "gzip"})
+    refused(response, 400, "invalid_json")
+
+
+# -- others are served meanwhile
+
+
+@pytest.mark.usefixtures("free")
+def test_50_megabytes_do_not_hold_up_others(proxy: Proxy) -> None:
+    with watched(proxy, "50 MB") as liveness:
+        refused(proxy.post(b" " * 50_000_000), 413, "request_too_large")
+        refused(exchange(proxy, chunked(50_000_000 // len(BLOCK))), 413, "request_too_large")
+    assert liveness.worst_s < BOUND_S
+
+
+@pytest.mark.usefixtures("free")
+def test_200000_inputs_do_not_hold_up_others(proxy: Proxy) -> None:
+    body = orjson.dumps({"model": MODEL, "input": ["x"] * 200_000})
+    with watched(proxy, "200,000 inputs") as liveness:
+        for _ in range(3):
+            refused(proxy.post(body), 400, "too_many_inputs", "input")
+    assert liveness.worst_s < BOUND_S
+
+
+@pytest.mark.usefixtures("free")
+@pytest.mark.parametrize(
+    ("what", "filling", "code"),
+    [
+        ("lists", b'"a":[' + b"[]," * 5_000_000 + b"1]", "invalid_json"),
+        ("fields", b",".join(b'"inputs%d":0' % i for i in range(700_000)), "invalid_json"),
+        ("escapes", b'"input":"' + b'\\"' * 7_500_000 + b'"', "context_length_exceeded"),
+        ("ids", b'"input":[' + b"1," * 5_000_000 + b"1]", "token_input_not_supported"),
+        ("digits", b'"dimensions":' + b"1" * 15_000_000, "invalid_json"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.isalpha() else "",
+)
+def test_the_worst_bodies_under_the_limit_do_not_hold_up_others(
+    proxy: Proxy, what: str, filling: bytes, code: str
+) -> None:
+    body = b'{"model":"%b",%b}' % (MODEL.encode(), filling)
+    assert len(body) < LIMIT
+    with watched(proxy, f"16 MB of {what}") as liveness:
+        error = proxy.post(body).json()["error"]
+    assert error["code"] == code
+    assert liveness.worst_s < BOUND_S
+
+
+@pytest.mark.parametrize(
+    ("texts", "fields"),
+    [
+        ([f"{i} " + "word " * 1500 for i in range(2048)], {"dimensions": 32}),
+        ([f"{i} word" for i in range(2048)], {}),
+        ([f"{i} word" for i in range(2048)], {"encoding_format": "base64"}),
+    ],
+    ids=["long-texts", "floats", "base64"],
+)
+def test_the_largest_good_requests_do_not_hold_up_others(
+    proxy: Proxy, box: Sandbox, texts: list[str], fields: dict[str, object]
+) -> None:
+    with watched(proxy, "2,048 inputs") as liveness:
+        response = proxy.post({"model": MODEL, "input": texts, **fields})
+    assert response.status_code == 200
+    assert len(response.json()["data"]) == 2048
+    assert liveness.worst_s < BOUND_S
+    assert set(calls(box)) == {"vllm"}
+
+
+def test_many_long_texts_do_not_hold_up_short_ones(proxy: Proxy, box: Sandbox) -> None:
+    # Slashes are what the tokenizer is slowest at: a second of one core for a megabyte.
+    texts = ["/" * size(800_000, 4_000_000), "я" * 100_000]  # the second one is too long
+    slow = orjson.dumps({"model": MODEL, "input": texts})
+    senders = [threading.Thread(target=proxy.post, args=(slow,)) for _ in range(8)]
+    for sender in senders:
+        sender.start()
+    response = proxy.post({"model": MODEL, "input": "short", "dimensions": 32}, timeout_s=20)
+    waiting = sum(sender.is_alive() for sender in senders)
+    for sender in senders:
+        sender.join()
+    assert response.status_code == 200
+    assert waiting > 0
+    assert calls(box) == {"vllm": 1}
