@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from plugins import _tokens
 from plugins._apart import apart
 from plugins._errors import ClientError
+from plugins._ledger import Budget
 from plugins._plan import Plan, format_query
 from plugins._pool import Candidate
 from plugins._request import Asked
@@ -30,11 +31,18 @@ _COUNTED_CHARS = 128 * MAX_TOKENS
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """Who asks, as far as rights go: *groups* None means all, *region* None means anywhere."""
+    """Who asks: *groups* None means all, *region* None means anywhere.
 
-    name: str | None = None
+    *key*, *team* and *user* are LiteLLM's names of them, or those of our file; *quotas* are the
+    key's requests and tokens a minute.
+    """
+
+    key: str | None = None
+    team: str | None = None
+    user: str | None = None
     groups: tuple[str, ...] | None = None
     region: str | None = None
+    quotas: tuple[Budget, ...] = ()
 
 
 def model_not_found(model: str) -> ClientError:
@@ -96,7 +104,7 @@ async def admit(
         attempts=group.attempts,
         deadline=received_at + group.deadline_s,
         region=consumer.region,
-        consumer=consumer.name,
+        consumer=f"key:{consumer.key}" if consumer.key else None,
     )
 
 

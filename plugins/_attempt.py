@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from plugins._apart import apart
 from plugins._dialects import WireReply, WireRequest, dialect
-from plugins._errors import Fault, ProviderFault
+from plugins._errors import Fault, ProviderFault, TurnedDown, Unavailable
+from plugins._ledger import Budget
 from plugins._pool import Candidate, Endpoint
 from plugins._vectors import check
 
@@ -34,11 +35,15 @@ _APART_FROM_BYTES = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What is about to be sent, without text or key; *tokens* are ours, end tokens included."""
+    """What is about to be sent, without text or key; *tokens* are ours, end tokens included.
+
+    *budgets* are the client's and the group's; the deployment's own are in the candidate.
+    """
 
     request_id: str
     candidate: Candidate
     consumer: str | None
+    budgets: tuple[Budget, ...]
     inputs: int
     tokens: int
 
@@ -71,7 +76,12 @@ class Watcher(Protocol):
     """Somebody who must see every attempt: the log, later the ledger and health."""
 
     async def before(self, attempt: Attempt) -> None:
-        """Agree to the call, or raise `ProviderFault(sent=False)` to have it not made."""
+        """Agree to the call, or have it not made.
+
+        Raises:
+            TurnedDown: another deployment may take it.
+            Unavailable: the request has to end.
+        """
 
     async def after(self, attempt: Attempt, outcome: Outcome) -> None:
         """Take note of the outcome. Must not raise."""
@@ -103,6 +113,8 @@ async def attempt(
 
     Raises:
         ProviderFault: the call failed, or its reply is not n good vectors.
+        TurnedDown: a watcher refused it; nothing was sent.
+        Unavailable: a watcher ended the request; nothing was sent.
     """
     agreed: list[Watcher] = []
     started = clock()
@@ -117,6 +129,10 @@ async def attempt(
         return Served(reply.vectors, tokens, cost)
     except ProviderFault as fault:
         outcome = _failed(what, fault, clock() - started)
+        raise
+    except (TurnedDown, Unavailable):
+        unsent = ProviderFault(Fault.CANCELLED, "the call was not admitted", sent=False)
+        outcome = _failed(what, unsent, clock() - started)
         raise
     except asyncio.CancelledError:
         left = ProviderFault(Fault.CANCELLED, "the request was cancelled while the call was open")

@@ -9,6 +9,7 @@ from typing import Any
 
 from plugins import _runtime
 from plugins._admission import Consumer
+from plugins._budgets import quota_of_key
 
 __all__ = ["ALIAS_KEY", "consumer_of"]
 
@@ -20,7 +21,15 @@ def consumer_of(identity: Any) -> Consumer:
     """Return the rights of LiteLLM's `UserAPIKeyAuth` *identity*."""
     alias = (getattr(identity, "metadata", None) or {}).get(ALIAS_KEY)
     key = _runtime.current().config.keys.get(alias) if isinstance(alias, str) else None
+    team = getattr(identity, "team_id", None)
+    user = getattr(identity, "user_id", None)
     if key is None:
-        name = getattr(identity, "key_alias", None)
-        return Consumer(name=f"key:{name}" if name else None)
-    return Consumer(name=f"key:{key.alias}", groups=key.groups, region=key.region)
+        return Consumer(key=getattr(identity, "key_alias", None), team=team, user=user)
+    return Consumer(
+        key=key.alias,
+        team=key.team,
+        user=user,
+        groups=key.groups,
+        region=key.region,
+        quotas=quota_of_key(key),
+    )

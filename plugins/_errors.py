@@ -3,7 +3,8 @@
     RouterError
     ├── ClientError        the request is at fault; no wire call was made, nothing was billed
     ├── Unavailable        nobody could serve the request; says whether and when to retry
-    └── ProviderFault      one attempt failed; for health and the operator's log, never for a client
+    ├── ProviderFault      one attempt failed; for health and the operator's log, never for a client
+    └── TurnedDown         one attempt was not made: no room in a budget, or no ledger
 
 A `ClientError` or `Unavailable` carries only text that we wrote. A `ProviderFault` may describe
 what a provider did, but never carries a key, an input text or a provider's own words.
@@ -12,6 +13,7 @@ what a provider did, but never carries a key, an input text or a provider's own 
 from __future__ import annotations
 
 import enum
+from datetime import UTC, datetime
 from typing import Any
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "Fault",
     "ProviderFault",
     "RouterError",
+    "TurnedDown",
     "Unavailable",
     "error_body",
     "error_headers",
@@ -73,13 +76,21 @@ class Unavailable(_Visible):
 
     503 `no_deployment_available` and 429 `rate_limited` carry *retry_after_s* (seconds, at least
     1); 504 `deadline_exceeded` does not: a retry would cost a whole attempt budget again.
+    *resets_at* (seconds since 1970) is when a used-up budget starts again.
     """
 
     def __init__(
-        self, status: int, code: str, message: str, *, retry_after_s: int | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        retry_after_s: int | None = None,
+        resets_at: int | None = None,
     ) -> None:
         kind = "rate_limit_error" if status == 429 else "server_error"
         super().__init__(status, code, message, kind=kind, retry_after_s=retry_after_s)
+        self.resets_at = resets_at
 
 
 class Fault(enum.StrEnum):
@@ -125,6 +136,18 @@ class ProviderFault(RouterError):
         self.sent = sent
 
 
+class TurnedDown(RouterError):
+    """A wire call was not made, because its money could not be held; nothing was sent.
+
+    *cause* is "budget" or "ledger"; *detail* is for the operator.
+    """
+
+    def __init__(self, cause: str, detail: str) -> None:
+        super().__init__(f"{cause}: {detail}")
+        self.cause = cause
+        self.detail = detail
+
+
 def error_body(error: ClientError | Unavailable) -> dict[str, Any]:
     """Return OpenAI's error object for *error*."""
     return {
@@ -139,6 +162,10 @@ def error_body(error: ClientError | Unavailable) -> dict[str, Any]:
 
 def error_headers(error: ClientError | Unavailable) -> dict[str, str]:
     """Return the headers that tell SDKs whether to try again, and when."""
+    resets_at = getattr(error, "resets_at", None)
+    if resets_at is not None:
+        when = datetime.fromtimestamp(resets_at, UTC)
+        return {"x-should-retry": "false", "x-router-resets-at": f"{when:%Y-%m-%dT%H:%M:%SZ}"}
     if error.retry_after_s is None:
         return {"x-should-retry": "false"}
     return {"x-should-retry": "true", "retry-after": str(max(1, error.retry_after_s))}

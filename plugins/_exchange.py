@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from plugins._attempt import Attempt
 from plugins._errors import ClientError, Unavailable
 from plugins._plan import Plan
 from plugins._request import Asked
@@ -26,8 +27,9 @@ _SWEEP_EVERY = 512
 class Exchange:
     """One request: *asked* once it was understood, *plan* once it was admitted.
 
-    *error* is what the client will be told, once that is known. *door* tells whether the front
-    door holds the exchange (then it closes it); *replied* that checked vectors were handed out.
+    *error* is what the client will be told, once that is known. *held* is a call that LiteLLM
+    makes by itself, whose money is held. *door* tells whether the front door holds the exchange
+    (then it closes it); *replied* that checked vectors were handed out.
     """
 
     id: str
@@ -35,6 +37,7 @@ class Exchange:
     asked: Asked | None = None
     plan: Plan | None = None
     error: ClientError | Unavailable | None = None
+    held: Attempt | None = None
     door: bool = False
     entered: bool = False
     replied: bool = False

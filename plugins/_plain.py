@@ -1,6 +1,7 @@
 """Vectors that LiteLLM's own client brought, for deployments that are not `qwen3/…`.
 
-LiteLLM has made the call and parsed the reply; here its vectors pass the same checks as ours.
+LiteLLM makes the call and parses the reply; here its money is held before, and its vectors pass the
+same checks as ours after.
 """
 
 from __future__ import annotations
@@ -9,30 +10,73 @@ from typing import Any
 
 import numpy as np
 
-from plugins._errors import Fault, ProviderFault
+from plugins._attempt import Attempt, Outcome
+from plugins._errors import Fault, ProviderFault, TurnedDown, Unavailable
+from plugins._exchange import Exchange
+from plugins._money import Money
 from plugins._plan import Plan
 from plugins._pool import Candidate
 from plugins._vectors import NATIVE, check, from_base64
 
-__all__ = ["take"]
+__all__ = ["hold", "lost", "take"]
 
 
-def take(plan: Plan, response: Any, candidate: Candidate | None) -> None:
-    """Put the vectors of LiteLLM's `EmbeddingResponse` into *plan*, in order and checked.
+async def hold(exchange: Exchange, candidate: Candidate, money: Money) -> bool:
+    """Hold the money of the call that LiteLLM is about to make; False if it must not be made.
+
+    Then either another deployment is next, or `exchange.error` says why the request ends.
+    """
+    plan = exchange.plan
+    assert plan is not None
+    missing = plan.missing()
+    tokens = sum(plan.counts[i] for i in missing)
+    what = Attempt(plan.id, candidate, plan.consumer, plan.budgets, len(missing), tokens)
+    plan.begin(candidate)
+    try:
+        await money.before(what)
+    except TurnedDown as no:
+        plan.turn_down(candidate, no, made_calls=False)
+        return False
+    except Unavailable as error:
+        exchange.error = error
+        return False
+    exchange.held = what
+    return True
+
+
+async def lost(exchange: Exchange, money: Money) -> None:
+    """Close a call of LiteLLM's that brought nothing: it may have been billed."""
+    what, exchange.held = exchange.held, None
+    if what is not None:
+        fault = ProviderFault(Fault.SERVER, "LiteLLM's client failed")
+        cost = what.candidate.cost_nano_usd(what.tokens)
+        await money.after(what, Outcome(fault, what.tokens, cost, True, 0.0))
+
+
+async def take(
+    exchange: Exchange, response: Any, candidate: Candidate | None, money: Money
+) -> None:
+    """Put the vectors of LiteLLM's `EmbeddingResponse` into the plan, in order and checked.
 
     Raises:
         ProviderFault: CORRUPT; the reply is not one good vector of 4096 per input.
     """
+    plan = exchange.plan
+    assert plan is not None
     if candidate is None:
         raise ProviderFault(Fault.CORRUPT, "the reply came from a deployment outside the config")
     try:
-        _take(plan, response, candidate)
+        tokens, cost = _take(plan, response, candidate)
     except ProviderFault as fault:
         plan.faults.append((candidate.id, fault))
+        await lost(exchange, money)
         raise
+    what, exchange.held = exchange.held, None
+    if what is not None:
+        await money.after(what, Outcome(None, tokens, cost, True, 0.0))
 
 
-def _take(plan: Plan, response: Any, candidate: Candidate) -> None:
+def _take(plan: Plan, response: Any, candidate: Candidate) -> tuple[int, int]:
     items = getattr(response, "data", None) or []
     missing = plan.missing()
     if len(items) != len(missing):
@@ -61,7 +105,9 @@ def _take(plan: Plan, response: Any, candidate: Candidate) -> None:
         else sum(plan.counts[i] for i in missing)
     )
     plan.calls += 1
-    plan.accept(missing, rows, candidate, tokens, candidate.cost_nano_usd(tokens))
+    cost = candidate.cost_nano_usd(tokens)
+    plan.accept(missing, rows, candidate, tokens, cost)
+    return tokens, cost
 
 
 def _get(item: Any, name: str) -> Any:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from plugins._errors import ProviderFault, Unavailable
+from plugins._errors import Fault, ProviderFault, TurnedDown, Unavailable
+from plugins._ledger import Budget
 from plugins._pick import pick
 from plugins._pool import Candidate
 from plugins._request import Asked
@@ -22,6 +23,7 @@ __all__ = ["Plan", "format_query", "split"]
 
 Matrix = npt.NDArray[np.float32]
 _MOST_RETRY_AFTER_S = 60
+_LASTING = (Fault.AUTH, Fault.PAYMENT, Fault.MODEL, Fault.DIALECT)
 _REPLY_S = 0.05  # kept back from the deadline, to build the reply in
 _LEAST_CALL_S = 0.01  # with less than this left no call can be answered
 
@@ -59,8 +61,9 @@ class Plan:
 
     *texts* go to the provider byte for byte; *counts* are their tokens, end token included.
     *groups* are the candidates of the group and of each of its fallbacks, in that order.
-    *attempts* bounds the rounds; in one round each missing input is in exactly one wire call.
-    *deadline* is a reading of the clock that is passed to the methods, in seconds.
+    *budgets* are the client's and the group's; *no_room* tells which of a candidate's own is known
+    to be full. *attempts* bounds the rounds; in one round each missing input is in exactly one
+    wire call. *deadline* is a reading of the clock that is passed to the methods, in seconds.
     """
 
     id: str
@@ -74,6 +77,8 @@ class Plan:
     deadline: float
     region: str | None = None
     consumer: str | None = None
+    budgets: tuple[Budget, ...] = ()
+    no_room: Callable[[Candidate, int, int], str | None] = lambda *_: None
     rounds: int = 0
     calls: int = 0
     tokens: int = 0
@@ -81,6 +86,7 @@ class Plan:
     served_by: list[str] = field(default_factory=list)
     faults: list[tuple[str, ProviderFault]] = field(default_factory=list)
     _tried: set[str] = field(default_factory=set)
+    _turned_down: dict[str, TurnedDown] = field(default_factory=dict)
     _vectors: Matrix | None = None
     _have: list[bool] = field(default_factory=list)
 
@@ -96,11 +102,14 @@ class Plan:
             return candidate.off
         if candidate.endpoint.key in self._tried:
             return "already tried in this request"
+        if candidate.id in self._turned_down:
+            return self._turned_down[candidate.id].detail
         if self.region is not None and candidate.region != self.region:
             return f"outside region {self.region}"
         if max(self.counts, default=0) > candidate.max_tokens_per_input:
             return f"takes at most {candidate.max_tokens_per_input} tokens per input"
-        return None
+        # Every chunk is held by itself, so room for the smallest is room to begin.
+        return self.no_room(candidate, 1, min(self.counts, default=0))
 
     def left_s(self, now: float) -> float:
         """Return the seconds that a wire call may take, less than 0 if the deadline has passed."""
@@ -116,6 +125,17 @@ class Plan:
         """Note that *candidate* is being tried: its endpoint is out for the rest of the request."""
         self.rounds += 1
         self._tried.add(candidate.endpoint.key)
+
+    def turn_down(self, candidate: Candidate, why: TurnedDown, *, made_calls: bool) -> None:
+        """Note that *candidate* got no money for a call: the deployment is out, not its endpoint.
+
+        The same account may stand behind another budget, such as its paid twin. A round in which
+        nothing was called does not count.
+        """
+        self._turned_down[candidate.id] = why
+        self._tried.discard(candidate.endpoint.key)
+        if not made_calls:
+            self.rounds -= 1
 
     def accept(
         self,
@@ -157,19 +177,38 @@ class Plan:
             return Unavailable(
                 504, "deadline_exceeded", "No deployment answered within the request's deadline."
             )
+        causes = {one.cause for one in self._turned_down.values()}
+        if "ledger" in causes and not self.faults:
+            return Unavailable(
+                503,
+                "ledger_unavailable",
+                "The budgets cannot be checked now, so nothing that costs money is called.",
+                retry_after_s=1,
+            )
         if self.rounds == 0:
+            short = "the budgets have no room" if self._short_of_money() else "nobody is configured"
             return Unavailable(
                 503,
                 "no_deployment_available",
-                f"No deployment of {self.asked.group} can be used now.",
+                f"No deployment of {self.asked.group} can be used now: {short}.",
                 retry_after_s=30,
             )
         waits = [fault.retry_after_s for _, fault in self.faults if fault.retry_after_s]
-        wait = min(waits) if waits else 1
+        # A refused key or an empty account does not mend itself in a second.
+        lasting = all(fault.fault in _LASTING for _, fault in self.faults)
+        wait = min(waits) if waits else 30 if lasting else 1
         return Unavailable(
             503,
             "no_deployment_available",
             f"No deployment of {self.asked.group} could serve the request "
             f"({self.rounds} of at most {self.attempts} attempts used).",
             retry_after_s=int(min(max(wait, 1), _MOST_RETRY_AFTER_S)),
+        )
+
+    def _short_of_money(self) -> bool:
+        """Tell whether a budget, and not only a missing key, kept somebody from being asked."""
+        return bool(self._turned_down) or any(
+            one.off is None and self.no_room(one, 1, min(self.counts, default=0)) is not None
+            for group in self.groups
+            for one in group
         )

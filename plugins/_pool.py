@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from plugins._budgets import of_deployment
 from plugins._dialects import Target
+from plugins._ledger import Budget
 from router_config import Config, Deployment, resolve
 
 __all__ = ["Candidate", "Endpoint", "build"]
@@ -36,8 +38,9 @@ class Endpoint:
 class Candidate:
     """One deployment as the pick sees it.
 
-    *off* says why it cannot be used at all (an unset variable). *usd_per_million_tokens* is what
-    the attempt will book. Timeouts are in seconds for one attempt; the second grows with tokens.
+    *off* says why it cannot be used at all (an unset variable). *budgets* are its account and its
+    quotas; *usd_per_million_tokens* is what an attempt will book. Timeouts are in seconds for one
+    attempt; the second grows with tokens.
     """
 
     id: str
@@ -47,7 +50,7 @@ class Candidate:
     off: str | None
     endpoint: Endpoint
     region: str
-    budget: str | None
+    budgets: tuple[Budget, ...]
     usd_per_million_tokens: Decimal
     max_inputs: int
     max_tokens_per_input: int
@@ -60,6 +63,11 @@ class Candidate:
         exact = self.usd_per_million_tokens * 1000 * tokens
         return int(exact.to_integral_value(rounding="ROUND_CEILING"))
 
+    @property
+    def is_free(self) -> bool:
+        """Tell whether a call costs nothing that is counted: an own server without a budget."""
+        return not self.budgets and not self.usd_per_million_tokens
+
     def attempt_timeout_s(self, tokens: int) -> float:
         """Return how long one attempt with *tokens* may last, in seconds."""
         return self.timeout_s + self.timeout_s_per_1k_tokens * tokens / 1000
@@ -68,12 +76,12 @@ class Candidate:
 def build(config: Config, environ: Mapping[str, str]) -> dict[str, tuple[Candidate, ...]]:
     """Return the candidates of every group, in the order of the file."""
     return {
-        name: tuple(_candidate(deployment, environ) for deployment in group.deployments)
+        name: tuple(_candidate(deployment, config, environ) for deployment in group.deployments)
         for name, group in config.groups.items()
     }
 
 
-def _candidate(deployment: Deployment, environ: Mapping[str, str]) -> Candidate:
+def _candidate(deployment: Deployment, config: Config, environ: Mapping[str, str]) -> Candidate:
     resolved = resolve(deployment, environ)
     provider = deployment.provider
     api_key = resolved.api_key.reveal() if resolved.api_key is not None else None
@@ -108,7 +116,7 @@ def _candidate(deployment: Deployment, environ: Mapping[str, str]) -> Candidate:
             concurrency=limits.concurrency,
         ),
         region=deployment.region,
-        budget=deployment.budget,
+        budgets=of_deployment(deployment, config),
         usd_per_million_tokens=deployment.usd_per_million_tokens,
         max_inputs=limits.max_inputs,
         max_tokens_per_input=limits.max_tokens_per_input,

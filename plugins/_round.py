@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from plugins._attempt import Attempt, Transport, Watcher, attempt
-from plugins._errors import Fault, ProviderFault
+from plugins._errors import Fault, ProviderFault, TurnedDown, Unavailable
 from plugins._plan import Plan, split
 from plugins._pool import Candidate
 
@@ -31,20 +31,23 @@ async def serve(
 
     Raises:
         ProviderFault: at least one input is still missing; it is also noted in the plan.
+        TurnedDown: likewise, because a budget of the deployment had no room.
+        Unavailable: a budget of the client or the group had no room: the request has to end.
     """
     plan.begin(candidate)
     chunks = split(plan.counts, plan.missing(), candidate.max_inputs, candidate.max_tokens_per_call)
-    faults: list[ProviderFault] = []
+    before = plan.calls
+    ends: list[ProviderFault | TurnedDown | Unavailable] = []
     turns = asyncio.Semaphore(candidate.endpoint.concurrency)
 
     async def run(chunk: list[int]) -> None:
         async with turns:
-            if faults:
+            if ends:
                 return
             try:
                 await _call(plan, candidate, chunk, transport, watchers, clock, wall)
-            except ProviderFault as fault:
-                faults.append(fault)
+            except (ProviderFault, TurnedDown, Unavailable) as end:
+                ends.append(end)
 
     if len(chunks) == 1:
         await run(chunks[0])
@@ -52,9 +55,16 @@ async def serve(
         async with asyncio.TaskGroup() as group:
             for chunk in chunks:
                 group.create_task(run(chunk))
+    if not ends:
+        return
+    faults = [end for end in ends if isinstance(end, ProviderFault)]
+    over = [end for end in ends if isinstance(end, Unavailable)]
     if faults:
         plan.faults.append((candidate.id, faults[0]))
-        raise faults[0]
+    elif not over:
+        why = next(end for end in ends if isinstance(end, TurnedDown))
+        plan.turn_down(candidate, why, made_calls=plan.calls > before)
+    raise (over or faults or ends)[0]
 
 
 async def _call(
@@ -71,15 +81,20 @@ async def _call(
     left = plan.left_s(clock())
     if left <= 0:
         raise ProviderFault(Fault.TIMEOUT, "the request's deadline has passed", sent=False)
+    what = Attempt(plan.id, candidate, plan.consumer, plan.budgets, len(chunk), tokens)
     plan.calls += 1
-    served = await attempt(
-        Attempt(plan.id, candidate, plan.consumer, len(chunk), tokens),
-        [plan.texts[i] for i in chunk],
-        counts,
-        timeout_s=min(candidate.attempt_timeout_s(tokens), left),
-        transport=transport,
-        watchers=watchers,
-        clock=clock,
-        wall=wall,
-    )
+    try:
+        served = await attempt(
+            what,
+            [plan.texts[i] for i in chunk],
+            counts,
+            timeout_s=min(candidate.attempt_timeout_s(tokens), left),
+            transport=transport,
+            watchers=watchers,
+            clock=clock,
+            wall=wall,
+        )
+    except (TurnedDown, Unavailable):
+        plan.calls -= 1  # it was not made
+        raise
     plan.accept(chunk, served.vectors, candidate, served.prompt_tokens, served.cost_nano_usd)

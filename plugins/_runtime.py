@@ -12,20 +12,26 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from plugins import _admission, _logs, _round, _tokens
+from plugins import _admission, _logs, _round
 from plugins._admission import Consumer, model_not_found
 from plugins._attempt import Watcher
 from plugins._attempt_log import AttemptLog
-from plugins._errors import ClientError
+from plugins._budgets import of_client
+from plugins._errors import ClientError, Unavailable
 from plugins._exchange import ID_HEADER, PLAN_KEY, Exchange, Exchanges
 from plugins._keyring import Keyring
+from plugins._ledger import Amount
+from plugins._ledgers import open_ledger
+from plugins._money import Money
 from plugins._plan import Plan
 from plugins._pool import Candidate, build
-from plugins._request import BODY_FIELDS, Asked, parse_fields, split_model
+from plugins._readiness import StartError, announce, check_ledger, load_vocabularies, why_off
+from plugins._request import Asked, parse_fields, split_model
+from plugins._steer import steer
 from plugins._wire import Wire
 from router_config import Config, Group, load
 
@@ -34,10 +40,6 @@ __all__ = ["Runtime", "StartError", "current", "reset", "start"]
 log = logging.getLogger("qwen3_router")
 
 _current: Runtime | None = None
-
-
-class StartError(RuntimeError):
-    """The router must not run as configured; the text says what to do."""
 
 
 class Runtime:
@@ -50,13 +52,13 @@ class Runtime:
         *,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
-        watchers: Sequence[Watcher] = (AttemptLog(),),
     ) -> None:
         self.config = config
         self.clock = clock
         self.draw = draw
-        self.watchers = tuple(watchers)
         self.pool = build(config, environ)
+        self.money = Money(open_ledger(config, environ), clock)
+        self.watchers: tuple[Watcher, ...] = (self.money, AttemptLog())
         self.exchanges = Exchanges(clock)
         self.keys = Keyring(config.keys.values())
         self._by_id = {one.id: one for group in self.pool.values() for one in group}
@@ -93,7 +95,7 @@ class Runtime:
         ]
         if any(one.off is None for one in found):
             return None
-        return _off(found) or "not a deployment of this router"
+        return why_off(found) or "not a deployment of this router"
 
     # -- one request
 
@@ -119,6 +121,7 @@ class Runtime:
 
         Raises:
             ClientError: the request is refused; it is also noted in the exchange.
+            Unavailable: 429, the key's quota is used up.
         """
         metadata = data.get("metadata") or {}
         known = self.exchanges.get(metadata.get(PLAN_KEY))
@@ -127,7 +130,7 @@ class Runtime:
         exchange = self.exchanges.get(headers.get(ID_HEADER))
         try:
             return await self._enter(data, headers, consumer, exchange)
-        except ClientError as error:
+        except (ClientError, Unavailable) as error:
             if exchange is not None:
                 exchange.entered = True
                 exchange.error = error
@@ -153,7 +156,7 @@ class Runtime:
         exchange.entered = True
         if exchange.asked is None:
             exchange.asked = self.parse(data, headers)
-        exchange.plan = await _admission.admit(
+        plan = await _admission.admit(
             exchange.asked,
             group,
             self.pool,
@@ -161,7 +164,18 @@ class Runtime:
             request_id=exchange.id,
             received_at=exchange.received_at,
         )
-        _steer(data, exchange.plan)
+        plan.budgets = of_client(
+            self.config.budgets,
+            group=group.name,
+            key=consumer.key,
+            team=consumer.team,
+            user=consumer.user,
+        )
+        plan.no_room = self.money.no_room
+        # Last, so that a bad request does not count against the key's quota.
+        await self.money.take(consumer.quotas, Amount(tokens=sum(plan.counts), requests=1))
+        exchange.plan = plan
+        steer(data, exchange.plan)
         return exchange
 
     def next(self, plan: Plan) -> Candidate | None:
@@ -169,7 +183,7 @@ class Runtime:
         return plan.next(self.draw, self.clock())
 
     async def serve(self, plan: Plan, candidate: Candidate) -> None:
-        """Send what is missing to *candidate*. Raises `ProviderFault`; see `_round.serve`."""
+        """Send what is missing to *candidate*; raises as `_round.serve` does."""
         await _round.serve(
             plan,
             candidate,
@@ -187,95 +201,11 @@ class Runtime:
         return wire
 
     async def aclose(self) -> None:
-        """Close the connections of this event loop."""
+        """Close the connections of this event loop, and the ledger."""
         wire = self._wires.pop(id(asyncio.get_running_loop()), None)
         if wire is not None:
             await wire.aclose()
-
-    # -- start
-
-    def announce(self) -> None:
-        """Log what is on, what is off and why, and what the file says that is not enforced yet.
-
-        Raises:
-            StartError: nobody can serve anything, or a required group has nobody.
-        """
-        for name, candidates in self.pool.items():
-            on = [one.id for one in candidates if one.off is None]
-            for one in candidates:
-                if one.off is not None:
-                    log.info("deployment %s of %s is off: %s", one.id, name, one.off)
-            if on:
-                log.info("group %s: %s", name, ", ".join(on))
-            elif self.config.groups[name].required:
-                raise StartError(
-                    f"group {name} is required and has no usable deployment: {_off(candidates)}"
-                )
-            else:
-                log.warning(
-                    "group %s has no usable deployment and answers 503: %s", name, _off(candidates)
-                )
-        if self.config.budgets:
-            log.warning(
-                "budgets are declared but not enforced by this release: nothing limits spend yet"
-            )
-        if not any(one.off is None for group in self.pool.values() for one in group):
-            every = [one for group in self.pool.values() for one in group]
-            raise StartError(
-                f"no deployment can be used: {_off(every)}. Set one of these variables and start "
-                "again, or run `make demo` (or `qwen3-router demo`) to try it without any key."
-            )
-
-    def load_vocabularies(self) -> None:
-        """Load what counts and decodes tokens now, not in the first request.
-
-        Raises:
-            StartError: a vocabulary that the config needs is not installed.
-        """
-        named = {group.token_inputs for group in self.config.groups.values()}
-        try:
-            _tokens.load("qwen3")
-            if "cl100k_base" in named:
-                _tokens.load("cl100k_base")
-        except _tokens.VocabularyMissingError as error:
-            raise StartError(str(error)) from None
-
-
-def _off(candidates: Sequence[Candidate]) -> str:
-    return "; ".join(dict.fromkeys(one.off for one in candidates if one.off is not None))
-
-
-def _steer(data: dict[str, Any], plan: Plan) -> None:
-    """Leave in LiteLLM's *data* what it needs and set what leads its Router.
-
-    Client fields beyond the documented list go away here as well as at the front door, because
-    LiteLLM copies headers such as x-litellm-num-retries into the data before this point.
-    """
-    for name in [name for name in data if name not in _KEEP]:
-        del data[name]
-    asked = plan.asked
-    data["model"] = plan.group_names[0]
-    data["input"] = list(plan.texts)
-    if asked.user is not None:
-        data["user"] = asked.user
-    data["num_retries"] = max(0, plan.attempts - 1)
-    # LiteLLM's own response cache would store replies without vectors.
-    data["cache"] = {"no-cache": True, "no-store": True}
-    data["metadata"] = {**(data.get("metadata") or {}), PLAN_KEY: plan.id}
-
-
-_KEEP = frozenset(
-    {
-        "litellm_call_id",
-        "litellm_logging_obj",
-        "litellm_trace_id",
-        "metadata",
-        "proxy_server_request",
-        "secret_fields",
-        "shared_session",
-    }
-)
-assert not _KEEP & set(BODY_FIELDS)
+        await self.money.ledger.close()
 
 
 def start(config_path: str | Path | None = None) -> Runtime:
@@ -292,8 +222,9 @@ def start(config_path: str | Path | None = None) -> Runtime:
             raise StartError("no config file: start LiteLLM with --config or set CONFIG_FILE_PATH")
         _logs.set_up()
         runtime = Runtime(load(path), os.environ)
-        runtime.announce()
-        runtime.load_vocabularies()
+        announce(runtime.config, runtime.pool)
+        load_vocabularies(runtime.config)
+        check_ledger(runtime.config, runtime.pool)
         _current = runtime
     return _current
 

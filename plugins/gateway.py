@@ -16,7 +16,7 @@ from typing import Any
 from fastapi import HTTPException
 from litellm.integrations.custom_logger import CustomLogger
 
-from plugins import _lead, _litellm, _runtime
+from plugins import _lead, _litellm, _plain, _runtime
 from plugins._door import Door, Message, Receive, Scope, Send
 from plugins._foreign import translate
 from router_config import ConfigError
@@ -48,18 +48,22 @@ class Gateway(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         if exchange is None or exchange.plan is None:
             return healthy_deployments
         runtime = _runtime.current()
-        chosen = runtime.next(exchange.plan)
-        if chosen is None:
-            raise _lead.stop(exchange)
-        (request_kwargs or {}).pop("_target_order", None)
-        found = [one for one in healthy_deployments if one["model_info"]["id"] == chosen.id]
-        if not found:
-            # In another group (a fallback): LiteLLM walks there when this level ends, and it does
-            # not retry a level, nor wait, after a 404.
-            raise _lead.move_on(model)
-        if chosen.endpoint.target is None:
-            exchange.plan.begin(chosen)  # LiteLLM makes this call; ours begin in the provider
-        return found
+        await _plain.lost(exchange, runtime.money)
+        while (chosen := runtime.next(exchange.plan)) is not None:
+            (request_kwargs or {}).pop("_target_order", None)
+            found = [one for one in healthy_deployments if one["model_info"]["id"] == chosen.id]
+            if not found:
+                # In another group (a fallback): LiteLLM walks there when this level ends, and it
+                # does not retry a level, nor wait, after a 404.
+                raise _lead.move_on(model)
+            # LiteLLM makes the call of a plain deployment; ours begin in the provider.
+            if chosen.endpoint.target is not None or await _plain.hold(
+                exchange, chosen, runtime.money
+            ):
+                return found
+            if exchange.error is not None:
+                break
+        raise _lead.stop(exchange)
 
     async def async_post_call_failure_hook(
         self,
@@ -73,6 +77,7 @@ class Gateway(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         if exchange is None or exchange.plan is None:
             return None
         runtime = _runtime.current()
+        await _plain.lost(exchange, runtime.money)
         if exchange.error is None:
             status = getattr(original_exception, "status_code", 500)
             if exchange.plan.rounds == 0 and status == 429:

@@ -17,22 +17,21 @@ from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAut
 
 from plugins import _litellm, _runtime
 from plugins._consumer import ALIAS_KEY
-from plugins._errors import ClientError, Unavailable, error_headers
+from plugins._errors import ClientError, error_headers
 from plugins._foreign import unauthorized
 
 __all__ = ["authenticate", "handler"]
 
 # What a key of the file may call; everything else of LiteLLM needs the master key.
 _ROUTES = ("/v1/embeddings", "/embeddings", "/v1/models", "/models")
-_EMBEDDINGS = ("/v1/embeddings", "/embeddings")
 
 
 async def authenticate(request: Request, api_key: str | None) -> UserAPIKeyAuth:
     """Return the identity behind *api_key*.
 
     Raises:
-        ProxyException: 401 for a missing, wrong or expired key, 404 for a route that the key
-            may not call, 429 over the key's requests per minute.
+        ProxyException: 401 for a missing, wrong or expired key, 403 for a route that the key
+            may not call. Its rights and quotas for a model are checked by the gateway.
     """
     master = _litellm.master_key()
     given = (api_key or "").removeprefix("Bearer ").strip()  # None: no key was sent
@@ -52,17 +51,6 @@ async def authenticate(request: Request, api_key: str | None) -> UserAPIKeyAuth:
                 403, "unauthorized", "This key may only call /v1/embeddings and /v1/models."
             )
         )
-    if path in _EMBEDDINGS:
-        wait_s = runtime.keys.take(key, runtime.clock())
-        if wait_s:
-            raise _proxy_exception(
-                Unavailable(
-                    429,
-                    "rate_limited",
-                    f"This key may make {key.rpm} requests a minute.",
-                    retry_after_s=wait_s,
-                )
-            )
     return UserAPIKeyAuth(
         # LiteLLM logs this value: the hash, never the key.
         api_key=digest,
@@ -74,7 +62,7 @@ async def authenticate(request: Request, api_key: str | None) -> UserAPIKeyAuth:
     )
 
 
-def _proxy_exception(error: ClientError | Unavailable) -> Exception:
+def _proxy_exception(error: ClientError) -> Exception:
     exception: Exception = ProxyException(
         message=error.message,
         type=error.kind,

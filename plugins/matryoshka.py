@@ -54,7 +54,8 @@ class Matryoshka(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         hidden = getattr(response, "_hidden_params", None) or {}
         try:
             if plan.missing():
-                _plain.take(plan, response, runtime.candidate(hidden.get("model_id")))
+                served_by = runtime.candidate(hidden.get("model_id"))
+                await _plain.take(exchange, response, served_by, runtime.money)
             if plan.size() < _APART_FROM_NUMBERS:
                 body = _reply.body(plan)
             else:

@@ -12,7 +12,7 @@ import litellm
 from litellm import CustomLLM
 
 from plugins import _lead, _runtime
-from plugins._errors import ProviderFault
+from plugins._errors import ProviderFault, TurnedDown, Unavailable
 
 __all__ = ["Qwen3", "handler"]
 
@@ -47,7 +47,10 @@ class Qwen3(CustomLLM):  # type: ignore[misc]  # LiteLLM ships no types
             raise _lead.move_on(model)
         try:
             await runtime.serve(plan, candidate)
-        except ProviderFault:
+        except Unavailable as error:
+            exchange.error = error
+            raise _lead.stop(exchange) from None
+        except (ProviderFault, TurnedDown):
             following = runtime.next(plan)
             if following is None:
                 raise _lead.stop(exchange) from None

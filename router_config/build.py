@@ -55,6 +55,7 @@ def build(document: Document, file: File, catalogue: Mapping[str, Provider]) -> 
                 groups=None if entry.groups is None else tuple(entry.groups),
                 region=entry.region,
                 rpm=entry.rpm,
+                tpm=entry.tpm,
                 not_after=entry.not_after,
             )
             for alias, entry in (section.keys or {}).items()
@@ -123,6 +124,8 @@ def _deployment(index: int, entry: ModelListEntry, catalogue: Mapping[str, Provi
         weight=_or(params.weight, 1.0),
         timeout_s=params.timeout,
         budget=info.budget,
+        rpm=info.rpm,
+        tpm=info.tpm,
         limits=_limits(info, fact.limits if fact else OTHER_LIMITS),
         usd_per_million_tokens=_price(info, fact),
         region=info.region or _region(fact),

@@ -58,6 +58,8 @@ class Deployment(_Frozen):
     weight: float = 1.0
     timeout_s: float | None = None
     budget: str | None = None
+    rpm: int | None = None
+    tpm: int | None = None
     limits: Limits
     usd_per_million_tokens: Decimal
     region: Region
@@ -105,6 +107,7 @@ class Key(_Frozen):
     groups: tuple[str, ...] | None = None
     region: Region | None = None
     rpm: int | None = None
+    tpm: int | None = None
     not_after: date | datetime | None = None
 
 

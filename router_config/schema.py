@@ -100,6 +100,8 @@ class ModelInfo(OpenSection):
         default=None, ge=2, description="Tokens of all texts of a call together."
     )
     concurrency: int | None = Field(default=None, ge=1, le=1000, description="Calls at once.")
+    rpm: int | None = Field(default=None, ge=1, le=10**9, description="Calls per minute.")
+    tpm: int | None = Field(default=None, ge=1, le=10**12, description="Tokens per minute.")
     input_cost_per_token: Price | None = Field(default=None, description="US dollars.")
     base64: bool | None = Field(default=None, description="Answers encoding_format=base64.")
     normalised: bool | None = Field(default=None, description="Its vectors have length 1.")
@@ -179,6 +181,7 @@ class KeyEntry(Section):
     groups: list[Text] | None = Field(default=None, description="Default: all groups.")
     region: Region | None = Field(default=None, description="Only deployments there.")
     rpm: int | None = Field(default=None, ge=1, le=10**9, description="Requests per minute.")
+    tpm: int | None = Field(default=None, ge=1, le=10**12, description="Tokens per minute.")
     not_after: Day | None = Field(default=None, description="Last day, or last moment (UTC).")
     needed: ClassVar[dict[str, str]] = {
         "sha256": 'paste the line that "qwen3-router key new" prints'

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         with _upstream("float") as base, _upstream("base64") as base64:
             config.write_text(json.dumps(_config(base, base64)))
             port = free_port(0)
-            environ = {**os.environ, "BENCH_API_KEY": "none"}
+            environ = {**os.environ, "BENCH_API_KEY": "none", "QWEN3_ROUTER_STATE": folder}
             with serving(config, port, key, environ, log) as process:
                 if not wait_until_ready(process, port, log):
                     return 1

@@ -89,7 +89,7 @@ def _row(rank: Rank) -> dict[str, Any]:
         "provider": one.endpoint.provider,
         "region": one.region,
         "usd_per_million_tokens": f"{one.usd_per_million_tokens.normalize():f}",
-        "budget": one.budget,
+        "budgets": [budget.name for budget in one.budgets],
         "refused": rank.refused,
     }
 

@@ -43,7 +43,7 @@ def candidate(
             concurrency=concurrency,
         ),
         region=region,
-        budget=None,
+        budgets=(),
         usd_per_million_tokens=Decimal(usd_per_million_tokens),
         max_inputs=max_inputs,
         max_tokens_per_input=max_tokens,

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -77,6 +78,8 @@ def clean_environ(extra: Mapping[str, str]) -> dict[str, str]:
         "PYTHONPATH": path,
         "LITELLM_MASTER_KEY": MASTER_KEY,
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        # A ledger of this run's own; a test that wants another names it.
+        "QWEN3_ROUTER_STATE": tempfile.mkdtemp(prefix="qwen3-router-state-"),
         **extra,
     }
 

@@ -1,0 +1,224 @@
+"""Money around each attempt: held before the wire call, booked, given back or left to expire after.
+
+A `Watcher` over the ledger. The worst case of a call is reserved on every budget that it touches in
+one step: the deployment's account, the model group, the client's key, team and user, and the
+quotas. What a budget of ours refuses sends the request to the next deployment; what a budget of the
+client's refuses ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+
+from plugins._attempt import Attempt, Outcome
+from plugins._errors import ProviderFault, TurnedDown, Unavailable
+from plugins._ledger import (
+    Amount,
+    Budget,
+    BudgetExhausted,
+    Crossing,
+    Ledger,
+    LedgerUnavailable,
+    Refusal,
+    Reservation,
+)
+from plugins._pool import Candidate
+
+__all__ = ["Money", "worst_case"]
+
+log = logging.getLogger("qwen3_router.money")
+
+_TTL_SLACK_S = 5.0
+# How long a refusal is believed without asking again: long enough to spare a full budget the
+# asking, short enough that a correction or a new period is seen at once.
+_REMEMBER_S = 1.0
+
+
+def worst_case(candidate: Candidate, inputs: int, tokens: int) -> Amount:
+    """Return the most that a call with *tokens* (ours, end tokens included) may be billed.
+
+    A server whose tokenizer differs in version, or that adds a token of its own, counts a little
+    more: two per cent and a token an input. What it bills beyond that is booked in full all the same.
+    """
+    most = tokens + inputs + tokens // 50
+    return Amount(candidate.cost_nano_usd(most), most, 1)
+
+
+class Money:
+    """The ledger's side of every attempt of one process; *clock* is monotonic seconds."""
+
+    def __init__(self, ledger: Ledger, clock: Callable[[], float]) -> None:
+        self.ledger = ledger
+        self._clock = clock
+        self._open: dict[int, Reservation] = {}
+        self._defined: set[str] = set()
+        self._full: dict[str, tuple[Refusal, float]] = {}
+
+    async def define(self, budgets: Iterable[Budget]) -> None:
+        """Make *budgets* known to the store, those that are new to this process."""
+        new = [one for one in budgets if one.name not in self._defined]
+        if new:
+            await self.ledger.define(new)
+            self._defined.update(one.name for one in new)
+
+    def no_room(self, candidate: Candidate, inputs: int, tokens: int) -> str | None:
+        """Return which budget of *candidate* is known to have no room for a call, or None."""
+        need = worst_case(candidate, inputs, tokens)
+        for budget in candidate.budgets:
+            refusal = self._known(budget.name, need)
+            if refusal is not None:
+                return f"budget {refusal.budget} has no room"
+        return None
+
+    async def take(self, budgets: Sequence[Budget], amount: Amount) -> None:
+        """Count *amount* against the client's quotas, once per request.
+
+        Raises:
+            Unavailable: 429 `rate_limited`, with the time until the quota starts again.
+        """
+        if not budgets:
+            return
+        try:
+            await self.define(budgets)
+            held = await self.ledger.reserve([one.name for one in budgets], amount, _TTL_SLACK_S)
+            await self.ledger.settle(held, amount)
+        except BudgetExhausted as error:
+            wait_s = (
+                60 if error.resets_at is None else error.resets_at - datetime.now(UTC).timestamp()
+            )
+            raise Unavailable(
+                429,
+                "rate_limited",
+                "The rate limit of this key is reached.",
+                retry_after_s=max(1, round(wait_s)),
+            ) from None
+        except LedgerUnavailable as error:
+            # Every deployment that costs money is refused by the attempt; own servers go on.
+            log.warning("quota not counted: the ledger is not available: %s", error.reason)
+
+    async def before(self, attempt: Attempt) -> None:
+        """Hold the worst case of *attempt*.
+
+        Raises:
+            TurnedDown: a budget of the deployment has no room, or the ledger is away.
+            Unavailable: 429 `budget_exceeded`, a budget of the client or the group is used up.
+        """
+        candidate = attempt.candidate
+        budgets = (*candidate.budgets, *attempt.budgets)
+        if not budgets:
+            return
+        amount = worst_case(candidate, attempt.inputs, attempt.tokens)
+        known = [
+            refusal
+            for refusal in (self._known(one.name, amount) for one in budgets)
+            if refusal is not None
+        ]
+        if known:
+            raise self._refused(attempt, known)
+        try:
+            await self.define(budgets)
+            reservation = await self.ledger.reserve(
+                [one.name for one in budgets],
+                amount,
+                candidate.attempt_timeout_s(attempt.tokens) + _TTL_SLACK_S,
+                note=f"{attempt.request_id} at {candidate.usd_per_million_tokens} USD/1M",
+            )
+        except BudgetExhausted as error:
+            _report(error.crossings)
+            until = self._clock() + _REMEMBER_S
+            for refusal in error.refusals:
+                self._full[refusal.budget] = (refusal, until)
+            raise self._refused(attempt, error.refusals) from None
+        except LedgerUnavailable as error:
+            if candidate.is_free:
+                log.warning(
+                    "deployment %s goes on without the ledger: %s", candidate.id, error.reason
+                )
+                return
+            raise TurnedDown("ledger", error.reason) from None
+        _report(reservation.crossings)
+        self._open[id(attempt)] = reservation
+
+    async def after(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Book what the attempt cost, give the hold back, or leave it to count as spent."""
+        reservation = self._open.pop(id(attempt), None)
+        if reservation is None:
+            return
+        for row in reservation.rows:  # what is given back may make room again
+            self._full.pop(row.budget, None)
+        # The task may be cancelled while it waits here; the books must be closed all the same.
+        await asyncio.shield(self._close(reservation, attempt, outcome))
+
+    async def _close(self, reservation: Reservation, attempt: Attempt, outcome: Outcome) -> None:
+        fault = outcome.fault
+        if fault is None:
+            actual = Amount(outcome.cost_nano_usd, outcome.prompt_tokens, 1)
+            _report(await self.ledger.settle(reservation, actual))
+        elif not outcome.sent:
+            await self.ledger.release(reservation)
+        elif _refused_unbilled(fault):
+            _report(await self.ledger.settle(reservation, Amount(0, 0, 1)))
+        else:
+            log.warning(
+                "outcome unknown: deployment=%s request=%s: up to %d nano-USD count as spent",
+                attempt.candidate.id,
+                attempt.request_id,
+                reservation.amount.nano_usd,
+            )
+
+    def _known(self, budget: str, need: Amount) -> Refusal | None:
+        """Return the last refusal of *budget*, while it is fresh and *need* is beyond its rest."""
+        found = self._full.get(budget)
+        if found is None:
+            return None
+        refusal, until = found
+        if self._clock() >= until:
+            del self._full[budget]
+            return None
+        return refusal if getattr(need, refusal.unit) > refusal.left else None
+
+    def _refused(self, attempt: Attempt, refusals: Sequence[Refusal]) -> TurnedDown | Unavailable:
+        clients = {one.name for one in attempt.budgets}
+        for refusal in refusals:
+            if refusal.budget in clients:
+                return exceeded(refusal)
+        return TurnedDown("budget", f"budget {refusals[0].budget} has no room")
+
+
+def exceeded(refusal: Refusal) -> Unavailable:
+    """Return the answer for a client whose own budget is used up; a retry would not help."""
+    kind = refusal.budget.partition(":")[0]
+    whose = {"key": "this key", "team": "this team", "user": "this user"}.get(kind, "this model")
+    if refusal.resets_at is None:
+        when = "It does not start again by itself."
+    else:
+        start = datetime.fromtimestamp(refusal.resets_at, UTC)
+        when = f"It starts again at {start:%Y-%m-%dT%H:%M:%SZ}."
+    return Unavailable(
+        429,
+        "budget_exceeded",
+        f"The budget of {whose} has no room for this request. {when}",
+        resets_at=refusal.resets_at,
+    )
+
+
+def _refused_unbilled(fault: ProviderFault) -> bool:
+    """Tell whether the provider's own status says that it did no work (a 4xx)."""
+    return fault.status is not None and 400 <= fault.status < 500 and fault.status != 408
+
+
+def _report(crossings: Iterable[Crossing]) -> None:
+    """Log each threshold that this step crossed; the store tells every crossing once."""
+    for one in crossings:
+        log.warning(
+            "budget alert: budget=%s unit=%s level=%d%% spent=%d limit=%d resets_at=%s",
+            one.budget,
+            one.unit,
+            one.level,
+            one.spent,
+            one.limit,
+            one.resets_at if one.resets_at is not None else "never",
+        )

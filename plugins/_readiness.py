@@ -1,0 +1,117 @@
+"""Whether the router may start: who is on, who is off and why, and what is missing for all.
+
+Runs once per process, while LiteLLM loads our callbacks; what it raises ends the start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Mapping, Sequence
+
+from plugins import _tokens
+from plugins._budgets import declared
+from plugins._ledger import LedgerUnavailable, LedgerUnfit
+from plugins._ledgers import open_ledger
+from plugins._pool import Candidate
+from router_config import Config
+
+__all__ = ["StartError", "announce", "check_ledger", "load_vocabularies", "why_off"]
+
+log = logging.getLogger("qwen3_router")
+
+Pool = Mapping[str, tuple[Candidate, ...]]
+
+
+class StartError(RuntimeError):
+    """The router must not run as configured; the text says what to do."""
+
+
+def why_off(candidates: Sequence[Candidate]) -> str:
+    """Return what keeps *candidates* off, each reason once."""
+    return "; ".join(dict.fromkeys(one.off for one in candidates if one.off is not None))
+
+
+def announce(config: Config, pool: Pool) -> None:
+    """Log what is on, and what is off and why.
+
+    Raises:
+        StartError: nobody can serve anything, or a required group has nobody.
+    """
+    for name, candidates in pool.items():
+        on = [one.id for one in candidates if one.off is None]
+        for one in candidates:
+            if one.off is not None:
+                log.info("deployment %s of %s is off: %s", one.id, name, one.off)
+        off = why_off(candidates)
+        if on:
+            log.info("group %s: %s", name, ", ".join(on))
+        elif config.groups[name].required:
+            raise StartError(f"group {name} is required and has no usable deployment: {off}")
+        else:
+            log.warning("group %s has no usable deployment and answers 503: %s", name, off)
+    every = [one for group in pool.values() for one in group]
+    if not any(one.off is None for one in every):
+        raise StartError(
+            f"no deployment can be used: {why_off(every)}. Set one of these variables and start "
+            "again, or run `make demo` (or `qwen3-router demo`) to try it without any key."
+        )
+
+
+def load_vocabularies(config: Config) -> None:
+    """Load what counts and decodes tokens now, not in the first request.
+
+    Raises:
+        StartError: a vocabulary that the config needs is not installed.
+    """
+    named = {group.token_inputs for group in config.groups.values()}
+    try:
+        _tokens.load("qwen3")
+        if "cl100k_base" in named:
+            _tokens.load("cl100k_base")
+    except _tokens.VocabularyMissingError as error:
+        raise StartError(str(error)) from None
+
+
+def check_ledger(config: Config, pool: Pool) -> None:
+    """Check that the store of the budgets can hold, and tell it the limits of the file.
+
+    A store that is only away now does not stop the start: what costs money waits for it.
+
+    Raises:
+        StartError: the store cannot hold a budget as it is set up.
+    """
+    rows = {one.name: one for one in declared(config)}
+    for candidates in pool.values():
+        for candidate in candidates:
+            rows.update({one.name: one for one in candidate.budgets})
+    if not rows:
+        return
+
+    async def check() -> None:
+        ledger = open_ledger(config, os.environ)
+        try:
+            await ledger.start()
+            await ledger.define(list(rows.values()))
+        finally:
+            await ledger.close()
+
+    failed: list[Exception] = []
+
+    def run() -> None:
+        try:
+            asyncio.run(check())
+        except Exception as error:
+            failed.append(error)
+
+    # A loop of its own: LiteLLM loads callbacks inside its running loop, which cannot be waited on.
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    for error in failed:
+        if isinstance(error, LedgerUnavailable) and not isinstance(error, LedgerUnfit):
+            log.warning("the ledger is not available now: %s", error.reason)
+        else:
+            raise StartError(f"the ledger cannot hold a budget: {error}") from None
