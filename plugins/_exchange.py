@@ -27,7 +27,8 @@ class Exchange:
     """One request: *asked* once it was understood, *plan* once it was admitted.
 
     *error* is what the client will be told, once that is known. *door* tells whether the front
-    door holds the exchange (then it closes it); *replied* that checked vectors were handed out.
+    door holds the exchange (then it closes it); *replied* that checked vectors were handed out;
+    *left* that the client has gone, so that nothing more may be sent for it.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Exchange:
     door: bool = False
     entered: bool = False
     replied: bool = False
+    left: bool = False
 
 
 class Exchanges:

@@ -25,6 +25,7 @@ from plugins._exchange import ID_HEADER, PLAN_KEY, Exchange, Exchanges
 from plugins._keyring import Keyring
 from plugins._plan import Plan
 from plugins._pool import Candidate, build
+from plugins._presence import Presence
 from plugins._request import BODY_FIELDS, Asked, parse_fields, split_model
 from plugins._wire import Wire
 from router_config import Config, Group, load
@@ -55,9 +56,9 @@ class Runtime:
         self.config = config
         self.clock = clock
         self.draw = draw
-        self.watchers = tuple(watchers)
         self.pool = build(config, environ)
         self.exchanges = Exchanges(clock)
+        self.watchers = (Presence(self.exchanges), *watchers)
         self.keys = Keyring(config.keys.values())
         self._by_id = {one.id: one for group in self.pool.values() for one in group}
         # Connections belong to an event loop; tests and LiteLLM's sync helpers may run several.
@@ -166,6 +167,9 @@ class Runtime:
 
     def next(self, plan: Plan) -> Candidate | None:
         """Return the deployment that *plan* should try next, or None when it has to end."""
+        exchange = self.exchanges.get(plan.id)
+        if exchange is not None and exchange.left:
+            return None
         return plan.next(self.draw, self.clock())
 
     async def serve(self, plan: Plan, candidate: Candidate) -> None:

@@ -62,7 +62,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_litellm": "",
         # The composition root.
         "_runtime": "_admission _attempt _attempt_log _errors _exchange _keyring _logs _plan _pool"
-        " _request _round _tokens _wire router_config",
+        " _presence _request _round _tokens _wire router_config",
         # One request: asked, planned, picked, attempted, answered.
         "_admission": "_apart _errors _plan _pool _request _tokens router_config",
         "_attempt": "_apart _dialects _errors _pool _vectors",
@@ -71,6 +71,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_keyring": "router_config",
         "_logs": "",
         "_pick": "_pool",
+        "_presence": "_attempt _errors _exchange",
         "_plain": "_attempt_log _errors _plan _pool _vectors",
         "_plan": "_errors _pick _pool _request _vectors",
         "_pool": "_dialects router_config",
