@@ -1,23 +1,75 @@
-"""Vectors that LiteLLM's own client brought, for deployments that are not `qwen3/…`.
+"""Deployments that are not `qwen3/…`: LiteLLM's own client calls them, held to the same promises.
 
-LiteLLM has made the call and parsed the reply; here its vectors pass the same checks as ours.
+It is asked for whole vectors of what is missing, once and within the deadline; what it brings
+passes the same checks as ours.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from plugins._attempt_log import log_failed
 from plugins._errors import Fault, ProviderFault
 from plugins._plan import Plan
 from plugins._pool import Candidate
 from plugins._vectors import NATIVE, check, from_base64
 
-__all__ = ["take"]
+__all__ = ["call", "failed", "take"]
 
 
-def take(plan: Plan, response: Any, candidate: Candidate | None) -> None:
+class _Zero(int):
+    """A 0 that is true, since LiteLLM reads `max_retries or 2`."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
+_NO_RETRIES = _Zero(0)
+_LEAST_S = 0.05
+_FAULTS = {
+    401: Fault.AUTH,
+    402: Fault.PAYMENT,
+    403: Fault.AUTH,
+    404: Fault.MODEL,
+    408: Fault.TIMEOUT,
+    429: Fault.RATE,
+    503: Fault.OVERLOAD,
+}
+
+
+def call(plan: Plan, candidate: Candidate, info: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """Return what to set in the arguments of LiteLLM's client, and count the call.
+
+    *info* is the deployment's `model_info`. Without this the client would retry twice by itself,
+    wait for a `Retry-After` as long as it says, and take ten minutes for an answer.
+    """
+    plan.calls += 1
+    plan.called_at = now
+    missing = plan.missing()
+    timeout_s = candidate.attempt_timeout_s(sum(plan.counts[i] for i in missing))
+    return {
+        "input": [plan.texts[i] for i in missing],
+        "encoding_format": "base64" if info.get("base64") is True else "float",
+        "max_retries": _NO_RETRIES,
+        "timeout": max(_LEAST_S, min(timeout_s, plan.left_s(now))),
+    }
+
+
+def failed(plan: Plan, candidate: Candidate, error: Exception, now: float) -> None:
+    """Note that LiteLLM's client raised *error*, whose text nobody may see."""
+    name, status = type(error).__name__, getattr(error, "status_code", None)
+    if name == "APIConnectionError":  # LiteLLM gives it a 500
+        fault = ProviderFault(Fault.RESET, f"LiteLLM raised {name}")
+    else:
+        class_ = _FAULTS.get(status or 500, Fault.SERVER)
+        fault = ProviderFault(class_, f"LiteLLM raised {name}", status=status)
+    _note(plan, candidate, fault, now)
+
+
+def take(plan: Plan, response: Any, candidate: Candidate | None, now: float) -> None:
     """Put the vectors of LiteLLM's `EmbeddingResponse` into *plan*, in order and checked.
 
     Raises:
@@ -28,8 +80,14 @@ def take(plan: Plan, response: Any, candidate: Candidate | None) -> None:
     try:
         _take(plan, response, candidate)
     except ProviderFault as fault:
-        plan.faults.append((candidate.id, fault))
+        fault.status = 200
+        _note(plan, candidate, fault, now)
         raise
+
+
+def _note(plan: Plan, candidate: Candidate, fault: ProviderFault, now: float) -> None:
+    plan.faults.append((candidate.id, fault))
+    log_failed(candidate.id, plan.id, fault, sent=True, seconds=now - plan.called_at)
 
 
 def _take(plan: Plan, response: Any, candidate: Candidate) -> None:
@@ -60,7 +118,6 @@ def _take(plan: Plan, response: Any, candidate: Candidate) -> None:
         if isinstance(reported, int) and reported > 0
         else sum(plan.counts[i] for i in missing)
     )
-    plan.calls += 1
     plan.accept(missing, rows, candidate, tokens, candidate.cost_nano_usd(tokens))
 
 

@@ -76,6 +76,7 @@ class Plan:
     consumer: str | None = None
     rounds: int = 0
     calls: int = 0
+    called_at: float = 0.0  # when LiteLLM's own client was last asked
     tokens: int = 0
     cost_nano_usd: int = 0
     served_by: list[str] = field(default_factory=list)

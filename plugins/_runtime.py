@@ -262,7 +262,9 @@ def _steer(data: dict[str, Any], plan: Plan) -> None:
     data["input"] = list(plan.texts)
     if asked.user is not None:
         data["user"] = asked.user
-    data["num_retries"] = max(0, plan.attempts - 1)
+    # No more than can be used: before a retry in a group of one, LiteLLM sleeps for seconds.
+    most = max(sum(one.off is None for one in group) for group in plan.groups)
+    data["num_retries"] = max(0, min(plan.attempts, most) - 1)
     # LiteLLM's own response cache would store replies without vectors.
     data["cache"] = {"no-cache": True, "no-store": True}
     data["metadata"] = {**(data.get("metadata") or {}), PLAN_KEY: plan.id}
