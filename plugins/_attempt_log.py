@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 
 from plugins._attempt import Attempt, Outcome
+from plugins._errors import ProviderFault
 
-__all__ = ["AttemptLog"]
+__all__ = ["AttemptLog", "log_failed"]
 
 log = logging.getLogger("qwen3_router.attempt")
 
@@ -34,13 +35,26 @@ class AttemptLog:
                 outcome.seconds * 1000,
             )
             return
-        log.warning(
-            "attempt failed: deployment=%s request=%s fault=%s status=%s sent=%s reason=%r ms=%.0f",
+        log_failed(
             attempt.candidate.id,
             attempt.request_id,
-            fault.fault,
-            fault.status or "-",
-            "yes" if outcome.sent else "no",
-            fault.detail,
-            outcome.seconds * 1000,
+            fault,
+            sent=outcome.sent,
+            seconds=outcome.seconds,
         )
+
+
+def log_failed(
+    deployment: str, request: str, fault: ProviderFault, *, sent: bool, seconds: float
+) -> None:
+    """Write the line of one failed call."""
+    log.warning(
+        "attempt failed: deployment=%s request=%s fault=%s status=%s sent=%s reason=%r ms=%.0f",
+        deployment,
+        request,
+        fault.fault,
+        fault.status or "-",
+        "yes" if sent else "no",
+        fault.detail,
+        seconds * 1000,
+    )

@@ -7,6 +7,7 @@ only if checked vectors were put into it. All other requests go through untouche
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import re
@@ -119,10 +120,11 @@ class Door:
             # LiteLLM still decides who may ask: our hook raises this once the key was accepted.
             exchange.error = error
         inner_body = orjson.dumps(_inner_fields(runtime, exchange.asked))
+        watch = asyncio.create_task(_watch(receive, exchange))
         try:
             await self._app(
                 _inner_scope(scope, len(inner_body), exchange.id),
-                _replay(inner_body, receive),
+                _replay(inner_body, lambda: asyncio.shield(watch)),
                 reply.checked,
             )
         except Exception as error:
@@ -130,6 +132,8 @@ class Door:
             if reply.begun:
                 raise
             log.error("request %s: LiteLLM raised %s", exchange.id, type(error).__name__)
+        finally:
+            watch.cancel()
         await reply.finish()
 
 
@@ -183,6 +187,15 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return replay
+
+
+async def _watch(receive: Receive, exchange: Exchange) -> Message:
+    """Return the message that says that the client has left, and note it."""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            exchange.left = True
+            return message
 
 
 async def _read(scope: Scope, receive: Receive, max_mb: int) -> bytes:

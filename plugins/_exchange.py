@@ -29,7 +29,8 @@ class Exchange:
 
     *error* is what the client will be told, once that is known. *held* is a call that LiteLLM
     makes by itself, whose money is held. *door* tells whether the front door holds the exchange
-    (then it closes it); *replied* that checked vectors were handed out.
+    (then it closes it); *replied* that checked vectors were handed out; *left* that the client has
+    gone, so that nothing more may be sent for it.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Exchange:
     door: bool = False
     entered: bool = False
     replied: bool = False
+    left: bool = False
 
 
 class Exchanges:

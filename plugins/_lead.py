@@ -7,6 +7,7 @@ after `HTTPException` 403 it stops (it takes it for a guardrail's word).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import litellm
@@ -36,7 +37,7 @@ async def enter(identity: Any, data: dict[str, Any], call_type: str) -> dict[str
     return data
 
 
-def exchange_of(data: dict[str, Any] | None) -> Exchange | None:
+def exchange_of(data: Mapping[str, Any] | None) -> Exchange | None:
     """Return the exchange of LiteLLM's request *data*, if it is one of ours."""
     metadata = (data or {}).get("metadata") or {}
     return _runtime.current().exchanges.get(metadata.get(PLAN_KEY))

@@ -41,7 +41,7 @@ def worst_case(candidate: Candidate, inputs: int, tokens: int) -> Amount:
     """Return the most that a call with *tokens* (ours, end tokens included) may be billed.
 
     A server whose tokenizer differs in version, or that adds a token of its own, counts a little
-    more: two per cent and a token an input. What it bills beyond that is booked in full all the same.
+    more: two per cent and a token an input. What it bills beyond that is still booked in full.
     """
     most = tokens + inputs + tokens // 50
     return Amount(candidate.cost_nano_usd(most), most, 1)

@@ -1,16 +1,18 @@
-"""Vectors that LiteLLM's own client brought, for deployments that are not `qwen3/…`.
+"""Deployments that are not `qwen3/…`: LiteLLM's own client calls them, held to the same promises.
 
-LiteLLM makes the call and parses the reply; here its money is held before, and its vectors pass the
-same checks as ours after.
+Its money is held before; it is asked for whole vectors of what is missing, once and within the
+deadline; what it brings passes the same checks as ours.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from plugins._attempt import Attempt, Outcome
+from plugins._attempt_log import log_failed
 from plugins._errors import Fault, ProviderFault, TurnedDown, Unavailable
 from plugins._exchange import Exchange
 from plugins._money import Money
@@ -18,7 +20,27 @@ from plugins._plan import Plan
 from plugins._pool import Candidate
 from plugins._vectors import NATIVE, check, from_base64
 
-__all__ = ["hold", "lost", "take"]
+__all__ = ["call", "failed", "hold", "lost", "take"]
+
+
+class _Zero(int):
+    """A 0 that is true, since LiteLLM reads `max_retries or 2`."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
+_NO_RETRIES = _Zero(0)
+_LEAST_S = 0.05
+_FAULTS = {
+    401: Fault.AUTH,
+    402: Fault.PAYMENT,
+    403: Fault.AUTH,
+    404: Fault.MODEL,
+    408: Fault.TIMEOUT,
+    429: Fault.RATE,
+    503: Fault.OVERLOAD,
+}
 
 
 async def hold(exchange: Exchange, candidate: Candidate, money: Money) -> bool:
@@ -26,8 +48,7 @@ async def hold(exchange: Exchange, candidate: Candidate, money: Money) -> bool:
 
     Then either another deployment is next, or `exchange.error` says why the request ends.
     """
-    plan = exchange.plan
-    assert plan is not None
+    plan = _plan(exchange)
     missing = plan.missing()
     tokens = sum(plan.counts[i] for i in missing)
     what = Attempt(plan.id, candidate, plan.consumer, plan.budgets, len(missing), tokens)
@@ -44,36 +65,82 @@ async def hold(exchange: Exchange, candidate: Candidate, money: Money) -> bool:
     return True
 
 
+def call(plan: Plan, candidate: Candidate, info: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """Return what to set in the arguments of LiteLLM's client, and count the call.
+
+    *info* is the deployment's `model_info`. Without this the client would retry twice by itself,
+    wait for a `Retry-After` as long as it says, and take ten minutes for an answer.
+    """
+    plan.calls += 1
+    plan.called_at = now
+    missing = plan.missing()
+    timeout_s = candidate.attempt_timeout_s(sum(plan.counts[i] for i in missing))
+    return {
+        "input": [plan.texts[i] for i in missing],
+        "encoding_format": "base64" if info.get("base64") is True else "float",
+        "max_retries": _NO_RETRIES,
+        "timeout": max(_LEAST_S, min(timeout_s, plan.left_s(now))),
+    }
+
+
+async def failed(
+    exchange: Exchange, candidate: Candidate, error: Exception, now: float, money: Money
+) -> None:
+    """Note that LiteLLM's client raised *error*, whose text nobody may see."""
+    name, status = type(error).__name__, getattr(error, "status_code", None)
+    if name == "APIConnectionError":  # LiteLLM gives it a 500
+        fault = ProviderFault(Fault.RESET, f"LiteLLM raised {name}")
+    else:
+        class_ = _FAULTS.get(status or 500, Fault.SERVER)
+        fault = ProviderFault(class_, f"LiteLLM raised {name}", status=status)
+    _note(_plan(exchange), candidate, fault, now)
+    await _close(exchange, money, fault)
+
+
 async def lost(exchange: Exchange, money: Money) -> None:
-    """Close a call of LiteLLM's that brought nothing: it may have been billed."""
-    what, exchange.held = exchange.held, None
-    if what is not None:
-        fault = ProviderFault(Fault.SERVER, "LiteLLM's client failed")
-        cost = what.candidate.cost_nano_usd(what.tokens)
-        await money.after(what, Outcome(fault, what.tokens, cost, True, 0.0))
+    """Close a call whose failure LiteLLM did not tell: it may have been billed."""
+    await _close(exchange, money, ProviderFault(Fault.SERVER, "LiteLLM's client failed"))
 
 
 async def take(
-    exchange: Exchange, response: Any, candidate: Candidate | None, money: Money
+    exchange: Exchange, response: Any, candidate: Candidate | None, now: float, money: Money
 ) -> None:
     """Put the vectors of LiteLLM's `EmbeddingResponse` into the plan, in order and checked.
 
     Raises:
         ProviderFault: CORRUPT; the reply is not one good vector of 4096 per input.
     """
-    plan = exchange.plan
-    assert plan is not None
     if candidate is None:
         raise ProviderFault(Fault.CORRUPT, "the reply came from a deployment outside the config")
+    plan = _plan(exchange)
     try:
         tokens, cost = _take(plan, response, candidate)
     except ProviderFault as fault:
-        plan.faults.append((candidate.id, fault))
-        await lost(exchange, money)
+        fault.status = 200
+        _note(plan, candidate, fault, now)
+        await _close(exchange, money, fault)
         raise
     what, exchange.held = exchange.held, None
     if what is not None:
-        await money.after(what, Outcome(None, tokens, cost, True, 0.0))
+        await money.after(what, Outcome(None, tokens, cost, True, now - plan.called_at))
+
+
+def _plan(exchange: Exchange) -> Plan:
+    if exchange.plan is None:
+        raise RuntimeError("the request was not admitted")
+    return exchange.plan
+
+
+async def _close(exchange: Exchange, money: Money, fault: ProviderFault) -> None:
+    what, exchange.held = exchange.held, None
+    if what is not None:
+        cost = what.candidate.cost_nano_usd(what.tokens)
+        await money.after(what, Outcome(fault, what.tokens, cost, True, 0.0))
+
+
+def _note(plan: Plan, candidate: Candidate, fault: ProviderFault, now: float) -> None:
+    plan.faults.append((candidate.id, fault))
+    log_failed(candidate.id, plan.id, fault, sent=True, seconds=now - plan.called_at)
 
 
 def _take(plan: Plan, response: Any, candidate: Candidate) -> tuple[int, int]:
@@ -104,7 +171,6 @@ def _take(plan: Plan, response: Any, candidate: Candidate) -> tuple[int, int]:
         if isinstance(reported, int) and reported > 0
         else sum(plan.counts[i] for i in missing)
     )
-    plan.calls += 1
     cost = candidate.cost_nano_usd(tokens)
     plan.accept(missing, rows, candidate, tokens, cost)
     return tokens, cost

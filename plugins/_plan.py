@@ -81,6 +81,7 @@ class Plan:
     no_room: Callable[[Candidate, int, int], str | None] = lambda *_: None
     rounds: int = 0
     calls: int = 0
+    called_at: float = 0.0  # when LiteLLM's own client was last asked
     tokens: int = 0
     cost_nano_usd: int = 0
     served_by: list[str] = field(default_factory=list)

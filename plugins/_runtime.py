@@ -29,6 +29,7 @@ from plugins._ledgers import open_ledger
 from plugins._money import Money
 from plugins._plan import Plan
 from plugins._pool import Candidate, build
+from plugins._presence import Presence
 from plugins._readiness import StartError, announce, check_ledger, load_vocabularies, why_off
 from plugins._request import Asked, parse_fields, split_model
 from plugins._steer import steer
@@ -58,8 +59,9 @@ class Runtime:
         self.draw = draw
         self.pool = build(config, environ)
         self.money = Money(open_ledger(config, environ), clock)
-        self.watchers: tuple[Watcher, ...] = (self.money, AttemptLog())
         self.exchanges = Exchanges(clock)
+        presence = Presence(self.exchanges)
+        self.watchers: tuple[Watcher, ...] = (presence, self.money, AttemptLog())
         self.keys = Keyring(config.keys.values())
         self._by_id = {one.id: one for group in self.pool.values() for one in group}
         # Connections belong to an event loop; tests and LiteLLM's sync helpers may run several.
@@ -180,6 +182,9 @@ class Runtime:
 
     def next(self, plan: Plan) -> Candidate | None:
         """Return the deployment that *plan* should try next, or None when it has to end."""
+        exchange = self.exchanges.get(plan.id)
+        if exchange is not None and exchange.left:
+            return None
         return plan.next(self.draw, self.clock())
 
     async def serve(self, plan: Plan, candidate: Candidate) -> None:

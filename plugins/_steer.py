@@ -37,8 +37,9 @@ def steer(data: dict[str, Any], plan: Plan) -> None:
     data["input"] = list(plan.texts)
     if asked.user is not None:
         data["user"] = asked.user
-    # Enough for every sibling to be turned down in turn; what is really called, the plan bounds.
-    data["num_retries"] = max(0, max(map(len, plan.groups)) - 1)
+    # Enough for every sibling to be turned down in turn, since the plan bounds what is called; but
+    # no more than can be used: before a retry in a group of one, LiteLLM sleeps for seconds.
+    data["num_retries"] = max(0, max(sum(one.off is None for one in g) for g in plan.groups) - 1)
     # LiteLLM's own response cache would store replies without vectors.
     data["cache"] = {"no-cache": True, "no-store": True}
     data["metadata"] = {**(data.get("metadata") or {}), PLAN_KEY: plan.id}

@@ -6,6 +6,7 @@ LiteLLM's own client brought (any other), so floats of ours never become Python 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Response
@@ -33,14 +34,32 @@ class Matryoshka(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
     async def async_pre_call_deployment_hook(
         self, kwargs: dict[str, Any], call_type: Any
     ) -> dict[str, Any] | None:
-        """Ask a deployment of LiteLLM's own for full vectors in a form that it can send."""
-        if _lead.exchange_of(kwargs) is None:
+        """Ask a deployment of LiteLLM's own once, for whole vectors of what is missing."""
+        exchange = _lead.exchange_of(kwargs)
+        if exchange is None or exchange.plan is None:
             return None
-        model = str(kwargs.get("model", ""))
-        if model.startswith("qwen3/") or kwargs.get("custom_llm_provider") == "qwen3":
-            return None
-        base64 = (kwargs.get("model_info") or {}).get("base64") is True
-        return {**kwargs, "encoding_format": "base64" if base64 else "float"}
+        runtime = _runtime.current()
+        info = kwargs.get("model_info") or {}
+        candidate = runtime.candidate(info.get("id"))
+        if candidate is None or candidate.endpoint.target is not None:
+            return None  # ours ask for themselves
+        return {**kwargs, **_plain.call(exchange.plan, candidate, info, runtime.clock())}
+
+    async def async_post_call_failure_deployment_hook(
+        self,
+        request_data: Mapping[str, Any],
+        exception: Exception,
+        call_type: Any,
+        fallback_depth: int | None = None,
+    ) -> None:
+        """Note the failure of a deployment of LiteLLM's own; ours have noted it themselves."""
+        exchange = _lead.exchange_of(request_data)
+        if exchange is None or exchange.plan is None:
+            return
+        runtime = _runtime.current()
+        candidate = runtime.candidate((request_data.get("model_info") or {}).get("id"))
+        if candidate is not None and candidate.endpoint.target is None:
+            await _plain.failed(exchange, candidate, exception, runtime.clock(), runtime.money)
 
     async def async_post_call_success_hook(
         self, data: dict[str, Any], user_api_key_dict: Any, response: Any
@@ -54,8 +73,9 @@ class Matryoshka(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         hidden = getattr(response, "_hidden_params", None) or {}
         try:
             if plan.missing():
-                served_by = runtime.candidate(hidden.get("model_id"))
-                await _plain.take(exchange, response, served_by, runtime.money)
+                candidate = runtime.candidate(hidden.get("model_id"))
+                now = runtime.clock()
+                await _plain.take(exchange, response, candidate, now, runtime.money)
             if plan.size() < _APART_FROM_NUMBERS:
                 body = _reply.body(plan)
             else:

@@ -50,34 +50,42 @@ TABLE: dict[str, dict[str, str]] = {
     "plugins": {
         "": "",
         # Public files: what LiteLLM loads.
-        "gateway": "_door _foreign _lead _litellm _runtime router_config",
+        "gateway": "_door _foreign _lead _litellm _plain _runtime router_config",
         "keys": "_consumer _errors _foreign _litellm _runtime",
         "matryoshka": "_apart _errors _lead _litellm _plain _reply _runtime",
-        "provider": "_errors _lead _pool _runtime",
+        "provider": "_errors _lead _runtime",
         # How LiteLLM is led, and what a client meets first.
-        "_consumer": "_admission _runtime",
+        "_consumer": "_admission _budgets _runtime",
         "_door": "_apart _errors _exchange _foreign _request _runtime",
         "_foreign": "_errors",
         "_lead": "_consumer _errors _exchange _runtime",
         "_litellm": "",
         # The composition root.
-        "_runtime": "_admission _attempt _attempt_log _errors _exchange _keyring _logs _plan _pool"
-        " _request _round _tokens _wire router_config",
+        "_runtime": "_admission _attempt _attempt_log _budgets _errors _exchange _keyring"
+        " _ledger _ledgers _logs _money _plan _pool _presence _readiness _request _round _steer"
+        " _wire router_config",
         # One request: asked, planned, picked, attempted, answered.
-        "_admission": "_apart _errors _plan _pool _request _tokens router_config",
-        "_attempt": "_apart _dialects _errors _pool _vectors",
+        "_admission": "_apart _errors _ledger _plan _pool _request _tokens router_config",
+        "_attempt": "_apart _dialects _errors _ledger _pool _vectors",
         "_attempt_log": "_attempt _errors",
-        "_exchange": "_errors _plan _request",
+        "_exchange": "_attempt _errors _plan _request",
         "_keyring": "router_config",
         "_logs": "",
         "_pick": "_pool",
-        "_plain": "_attempt_log _errors _plan _pool _vectors",
-        "_plan": "_errors _pick _pool _request _vectors",
-        "_pool": "_dialects router_config",
+        "_presence": "_attempt _errors _exchange",
+        "_plain": "_attempt _attempt_log _errors _exchange _money _plan _pool _vectors",
+        "_plan": "_errors _ledger _pick _pool _request _vectors",
+        "_pool": "_budgets _dialects _ledger router_config",
         "_reply": "_plan _vectors",
         "_request": "_errors",
         "_round": "_attempt _errors _plan _pool",
         "_wire": "_dialects _errors _pool",
+        # Money around a request, and the store that the config names.
+        "_budgets": "_ledger router_config",
+        "_ledgers": "_ledger _ledger_sqlite _state router_config",
+        "_money": "_attempt _errors _ledger _pool",
+        "_readiness": "_budgets _ledger _ledgers _pool _tokens router_config",
+        "_steer": "_exchange _plan _request",
         # Money: the contract, its arithmetic, and one store per group of modules.
         "_ledger": "_errors _ledger_time",
         "_ledger_book": "_ledger _ledger_time",

@@ -8,6 +8,7 @@ import json
 import re
 import secrets
 import sys
+from datetime import date
 
 __all__ = ["HELP", "add_arguments", "run"]
 
@@ -22,9 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     new.add_argument("--alias", required=True, help="who uses it, such as search-team")
     new.add_argument("--team", help="the team it belongs to")
     new.add_argument("--groups", nargs="+", metavar="GROUP", help="model groups (default: all)")
-    new.add_argument("--rpm", type=int, help="requests a minute (default: no limit)")
+    new.add_argument("--rpm", type=_positive, help="requests a minute (default: no limit)")
     new.add_argument("--region", choices=["eu"], help="use only deployments of this region")
-    new.add_argument("--not-after", metavar="DATE", help="last day of validity, YYYY-MM-DD")
+    new.add_argument(
+        "--not-after", type=_day, metavar="DATE", help="last day of validity, YYYY-MM-DD"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,11 +47,36 @@ def run(args: argparse.Namespace) -> int:
     print("The key, shown this once. Give it to its user and keep no copy:")
     print(f"\n  {key}\n")
     print("Paste this line into the config, under embedding_router: keys:\n")
-    print(f"    {args.alias}: {_flow(fields)}")
+    print(f"    {_name(args.alias)}: {_flow(fields)}")
     return 0
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("write a whole number from 1")
+    return int(text)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("write a date as 2027-01-31") from None
+
+
+def _name(alias: str) -> str:
+    """Return *alias* as a YAML key, in quotes where YAML could take it for a number or `yes`."""
+    import yaml
+
+    plain = alias[0].isalpha() and yaml.safe_load(alias) == alias
+    return alias if plain else json.dumps(alias)
 
 
 def _flow(fields: dict[str, object]) -> str:
     """Return *fields* as YAML in flow style; strings are quoted as JSON, which YAML reads too."""
-    parts = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
-    return "{" + ", ".join(parts) + "}"
+    return "{" + ", ".join(f"{name}: {_value(value)}" for name, value in fields.items()) + "}"
+
+
+def _value(value: object) -> str:
+    # A date in quotes would be text.
+    return value.isoformat() if isinstance(value, date) else json.dumps(value, ensure_ascii=False)

@@ -104,7 +104,7 @@ def _config(box: Sandbox) -> dict[str, Any]:
         made["litellm_params"]["api_base"] = "http://127.0.0.1:9/v1"
         return made
 
-    def plain(group: str, id_: str, order: int = 1) -> dict[str, Any]:
+    def plain(group: str, id_: str, order: int = 1, **params: Any) -> dict[str, Any]:
         return {
             "model_name": group,
             "litellm_params": {
@@ -112,6 +112,7 @@ def _config(box: Sandbox) -> dict[str, Any]:
                 "api_base": box.bases["vllm"],
                 "api_key": "os.environ/PLAIN_API_KEY",
                 "order": order,
+                **params,
             },
             "model_info": {"id": id_, "mode": "embedding"},
         }
@@ -143,8 +144,16 @@ def _config(box: Sandbox) -> dict[str, Any]:
         entry("small-first", "scaleway"),
         entry("small-first", "vllm", order=2),
         plain("plain", "plain--vllm"),
+        plain("hurried-plain", "hurried-plain--vllm"),
         plain("plain-then-ours", "plain-then-ours--plain"),
         entry("plain-then-ours", "deepinfra", order=2),
+        # Siblings; the draw takes the first a million times in a row.
+        plain("plain-beside-ours", "plain-beside-ours--plain", weight=1e6),
+        entry("plain-beside-ours", "deepinfra"),
+        plain("impatient-plain", "impatient-plain--plain", timeout=1),
+        entry("impatient-plain", "deepinfra", order=2),
+        entry("ours-then-plain", "siliconflow"),
+        plain("ours-then-plain", "ours-then-plain--plain", order=2),
         plain("foreign", "foreign--vllm"),
     ]
     return {
@@ -175,6 +184,9 @@ def _config(box: Sandbox) -> dict[str, Any]:
                 "qwen3-ids": {"token_inputs": "qwen3"},
                 "plain": {},
                 "plain-then-ours": {},
+                "hurried-plain": {"deadline_s": 2},
+                "impatient-plain": {},
+                "plain-beside-ours": {},
             },
             "keys": {
                 "search": {
