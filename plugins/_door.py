@@ -251,7 +251,8 @@ class _Reply:
         """Answer with the error, unless a good reply was passed on."""
         if self.begun:
             return
-        error = self._exchange.error
+        # What we know of a request is not for those whose key LiteLLM did not accept.
+        error = self._exchange.error if self._exchange.entered else None
         if error is None:
             start = self._start or {"status": 500, "headers": []}
             headers = {k.decode().lower(): v.decode("latin-1") for k, v in start["headers"]}

@@ -20,6 +20,7 @@ __all__ = [
     "KEYS",
     "MIXES",
     "MIX_PROVIDERS",
+    "PLAIN_KEY",
     "PROVIDERS",
     "UNSET",
     "environ",
@@ -45,6 +46,7 @@ PROVIDERS = (
     "openai",
 )
 HEALTHY = "openai"
+PLAIN_KEY = "sk-plain-key-for-tests-only"
 UNSET = "TEST_NEVER_SET_API_KEY"
 # Orders of four deployments: the first three are made to fail, the fourth answers.
 MIXES = {
@@ -206,7 +208,7 @@ def _config(box: Sandbox) -> dict[str, Any]:
 def environ(box: Sandbox) -> dict[str, str]:
     """Return the key variables that the config names."""
     keys = {_variable(one): box.keys.get(one) or "none" for one in PROVIDERS}
-    return {**keys, "PLAIN_API_KEY": "none"}
+    return {**keys, "PLAIN_API_KEY": PLAIN_KEY}
 
 
 def _variable(provider: str) -> str:

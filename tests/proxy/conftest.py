@@ -9,7 +9,7 @@ import pytest
 
 from router_config.sandbox import Sandbox
 from tests.proxy import configs
-from tests.proxy.harness import Proxy, running
+from tests.proxy.harness import MASTER_KEY, Proxy, running
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +26,10 @@ def proxy(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     config = configs.write(sandbox, folder / "config.yaml")
     with running(config, folder / "proxy.log", environ=configs.environ(sandbox)) as process:
         yield process
+        # Whatever the tests of this worker did: a key in the log fails the last of them.
+        printed = process.log()
+        secrets = [*sandbox.keys.values(), *configs.KEYS.values(), configs.PLAIN_KEY, MASTER_KEY]
+        assert [one for one in secrets if one in printed] == []
 
 
 @pytest.fixture
