@@ -98,7 +98,7 @@ def test_wheel_holds_every_module_and_data_file_of_both_packages(wheel: Path) ->
         path.relative_to(ROOT).as_posix()
         for package in ("router_config", "plugins")
         for path in (ROOT / package).rglob("*")
-        if path.suffix in {".py", ".yaml", ".json"}
+        if path.is_file() and path.suffix != ".pyc"
     }
     shipped = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert shipped == expected
