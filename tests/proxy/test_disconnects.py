@@ -95,7 +95,8 @@ def test_half_a_request_costs_nothing(proxy: Proxy, box: Sandbox, part: float) -
 
 def test_many_that_leave_at_any_moment_leave_nothing_behind(proxy: Proxy, box: Sandbox) -> None:
     box.fault("deepinfra", "slow", delay_s=0.05)
+    before = len(proxy.log())
     for i in range(size(40, 400)):
         leave(proxy, request(), after(i % 20 / 200))
     assert works(proxy)
-    assert "Traceback" not in proxy.log().rpartition("Uvicorn running")[2]
+    assert "Traceback" not in proxy.log()[before:]
