@@ -53,7 +53,7 @@ TABLE: dict[str, dict[str, str]] = {
         "gateway": "_door _foreign _lead _litellm _runtime router_config",
         "keys": "_consumer _errors _foreign _litellm _runtime",
         "matryoshka": "_apart _errors _lead _litellm _plain _reply _runtime",
-        "provider": "_errors _lead _pool _runtime",
+        "provider": "_errors _lead _litellm _pool _runtime",
         # How LiteLLM is led, and what a client meets first.
         "_consumer": "_admission _runtime",
         "_door": "_apart _errors _exchange _foreign _request _runtime",
