@@ -82,8 +82,14 @@ TABLE: dict[str, dict[str, str]] = {
         # Money: the contract, its arithmetic, and one store per group of modules.
         "_ledger": "_errors _ledger_time",
         "_ledger_book": "_ledger _ledger_time",
+        "_ledger_epochs": "",
         "_ledger_file": "_ledger _ledger_mounts",
+        "_ledger_fitness": "",
+        "_ledger_journal": "_ledger _ledger_line _ledger_time",
+        "_ledger_line": "_ledger _ledger_epochs _ledger_fitness",
         "_ledger_mounts": "",
+        "_ledger_redis": "_ledger _ledger_book _ledger_epochs _ledger_journal _ledger_line"
+        " _ledger_time",
         "_ledger_sql": "_ledger _ledger_book _ledger_time",
         "_ledger_sqlite": "_ledger _ledger_file _ledger_sql _ledger_time _ledger_upkeep"
         " _ledger_writer",
