@@ -35,7 +35,7 @@ _T = TypeVar("_T")
 
 log = logging.getLogger("qwen3_router")
 
-_PATH = re.compile(r"(?:/v1)?/embeddings|/(?:engines|openai/deployments)/(?P<model>.+)/embeddings")
+_PATH = re.compile(r"(?:/v1)?/embeddings|/(?:engines|openai/deployments)/(?P<model>.*)/embeddings")
 _MARK = "qwen3_router.door"
 # Reading a larger body would hold the event loop for more than a few milliseconds.
 _APART_FROM_BYTES = 262_144

@@ -18,7 +18,7 @@ from plugins._consumer import consumer_of
 from plugins._errors import ClientError, Unavailable, error_body, error_headers
 from plugins._exchange import PLAN_KEY, Exchange
 
-__all__ = ["again", "enter", "exchange_of", "http_exception", "move_on", "stop"]
+__all__ = ["again", "enter", "exchange_of", "http_exception", "move_on", "off", "stop"]
 
 
 async def enter(identity: Any, data: dict[str, Any], call_type: str) -> dict[str, Any] | None:
@@ -55,6 +55,14 @@ def move_on(model: str) -> Exception:
     """Return the exception after which LiteLLM's Router leaves this order or group for the next."""
     error: Exception = litellm.NotFoundError(
         message="nobody is left in this group for this request", model=model, llm_provider="qwen3"
+    )
+    return error
+
+
+def off(model: str, why: str) -> Exception:
+    """Return the exception by which LiteLLM's health check learns that a deployment is off."""
+    error: Exception = litellm.ServiceUnavailableError(
+        message=why, model=model, llm_provider="qwen3"
     )
     return error
 

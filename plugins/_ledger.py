@@ -217,7 +217,8 @@ class Finding:
 class BudgetExhausted(RouterError):
     """At least one budget has no room; nothing was held on any.
 
-    *refusals* holds all of them, the one that resets last first; the properties are its.
+    *refusals* holds all of them, the one that resets last first; *budget*, *unit*, *resets_at*
+    (None for never) and *left* are its. *crossings* are those of reservations expired on the way.
     """
 
     def __init__(self, refusals: Sequence[Refusal], crossings: tuple[Crossing, ...] = ()) -> None:
@@ -226,27 +227,12 @@ class BudgetExhausted(RouterError):
             sorted(refusals, key=lambda one: -(never if one.resets_at is None else one.resets_at))
         )
         self.crossings = crossings
+        first = self.refusals[0]
+        self.budget = first.budget
+        self.unit = first.unit
+        self.resets_at = first.resets_at
+        self.left = first.left
         super().__init__(f"budget {self.budget} has no room left ({self.unit}: {self.left})")
-
-    @property
-    def budget(self) -> str:
-        """Return the name of the budget."""
-        return self.refusals[0].budget
-
-    @property
-    def unit(self) -> Unit:
-        """Return the unit that does not fit."""
-        return self.refusals[0].unit
-
-    @property
-    def resets_at(self) -> int | None:
-        """Return when the budget starts again, in seconds since 1970; None for never."""
-        return self.refusals[0].resets_at
-
-    @property
-    def left(self) -> int:
-        """Return what could still be held, in `unit`."""
-        return self.refusals[0].left
 
 
 class LedgerUnavailable(RouterError):

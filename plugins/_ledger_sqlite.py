@@ -159,7 +159,7 @@ class SqliteLedger:
 
     async def _beside(self, look: Callable[[sqlite3.Connection], T]) -> T:
         """Run *look* beside the requests, on a connection of its own."""
-        await self.start()
+        await self._do(Job(look=lambda db: None), self._timeout_s)  # there is a file to look at
 
         def run() -> T:
             with contextlib.closing(reader(self.path)) as db:

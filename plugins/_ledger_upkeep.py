@@ -131,9 +131,10 @@ def accept(db: sqlite3.Connection, wall_us: int, reason: str, who: str) -> None:
             (*booked.get(id_, (0, 0, 0)), *held[id_], id_),
         )
     db.execute(
-        "UPDATE state SET calendar_us = ?, wall_us = ?, generation = generation + 1, "
+        "UPDATE state SET calendar_us = ?1, lease_us = lease_us + max(0, ?1 - wall_us), "
+        "wall_us = ?1, generation = generation + 1, "
         "next_expiry_us = (SELECT min(expires_us) FROM reservations WHERE state = 0)",
-        (wall_us, wall_us),
+        (wall_us,),
     )
     db.execute(
         "INSERT INTO postings (at_us, counter, kind, nano_usd, tokens, requests, reservation, "

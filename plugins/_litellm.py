@@ -19,6 +19,7 @@ __all__ = [
     "check_release",
     "config_path",
     "has_database",
+    "is_health_check",
     "knows_model",
     "master_key",
     "reply_headers",
@@ -29,6 +30,7 @@ TESTED = "1.108.0"
 # Releases with malicious code, withdrawn from the index; refused by name should a mirror have them.
 BANNED = ("1.82.7", "1.82.8")
 NEEDED = {
+    "litellm.constants": ("LITTELM_INTERNAL_HEALTH_SERVICE_ACCOUNT_NAME",),
     "litellm.proxy.proxy_server": (
         "app",
         "general_settings",
@@ -99,6 +101,13 @@ def master_key() -> str | None:
 def has_database() -> bool:
     """Tell whether LiteLLM runs with its database, which then rules keys and teams."""
     return _proxy().prisma_client is not None
+
+
+def is_health_check(params: Mapping[str, Any]) -> bool:
+    """Tell whether LiteLLM makes a call with *params* for its own /health."""
+    name = importlib.import_module("litellm.constants").LITTELM_INTERNAL_HEALTH_SERVICE_ACCOUNT_NAME
+    metadata = params.get("metadata") or params.get("litellm_metadata") or {}
+    return bool(metadata.get("user_api_key_hash") == name)
 
 
 def knows_model(model: str) -> bool:

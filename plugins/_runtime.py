@@ -34,7 +34,7 @@ from plugins._readiness import StartError, announce, check_ledger, load_vocabula
 from plugins._request import Asked, parse_fields, split_model
 from plugins._steer import steer
 from plugins._wire import Wire
-from router_config import Config, Group, load
+from router_config import Config, Group, load, resolve
 
 __all__ = ["Runtime", "StartError", "current", "reset", "start"]
 
@@ -63,17 +63,29 @@ class Runtime:
         presence = Presence(self.exchanges)
         self.watchers: tuple[Watcher, ...] = (presence, self.money, AttemptLog())
         self.keys = Keyring(config.keys.values())
+        self._aliases = _aliases(config)
         self._by_id = {one.id: one for group in self.pool.values() for one in group}
+        # What LiteLLM serves by itself, as its health check names it: by model and base.
+        self._plain = {
+            (one.model, resolve(one, environ).api_base): self._by_id[one.id]
+            for group in config.groups.values()
+            for one in group.deployments
+            if one.provider is None
+        }
         # Connections belong to an event loop; tests and LiteLLM's sync helpers may run several.
         self._wires: dict[int, Wire] = {}
 
     # -- what is ours
 
     def group_of(self, model: object) -> Group | None:
-        """Return our group behind *model*, which may carry an input type as suffix."""
+        """Return our group behind *model*, which may be an alias and carry an input type."""
         if not isinstance(model, str):
             return None
-        return self.config.groups.get(model) or self.config.groups.get(split_model(model)[0])
+        for name in (model, split_model(model)[0]):
+            group = self.config.groups.get(self._aliases.get(name, name))
+            if group is not None:
+                return group
+        return None
 
     def is_internal_name(self, model: object) -> bool:
         """Tell whether *model* names one of our deployments, which no client may address."""
@@ -82,6 +94,10 @@ class Runtime:
     def candidate(self, deployment_id: object) -> Candidate | None:
         """Return the deployment with that id."""
         return self._by_id.get(deployment_id) if isinstance(deployment_id, str) else None
+
+    def plain(self, model: str, api_base: str | None) -> Candidate | None:
+        """Return the deployment of a group that LiteLLM serves by itself, by *model* and base."""
+        return self._plain.get((model, api_base.rstrip("/") if api_base else None))
 
     def why_off(self, provider: str, api_base: str | None) -> str | None:
         """Return why no deployment of *provider* at *api_base* is on, or None if one is."""
@@ -211,6 +227,17 @@ class Runtime:
         if wire is not None:
             await wire.aclose()
         await self.money.ledger.close()
+
+
+def _aliases(config: Config) -> dict[str, str]:
+    """Return what LiteLLM's `model_group_alias` leads to, as far as those are groups of ours."""
+    settings = config.raw.get("router_settings") or {}
+    found = {}
+    for alias, target in (settings.get("model_group_alias") or {}).items():
+        name = target.get("model") if isinstance(target, dict) else target
+        if name in config.groups:
+            found[alias] = name
+    return found
 
 
 def start(config_path: str | Path | None = None) -> Runtime:

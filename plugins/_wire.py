@@ -36,7 +36,9 @@ _NOT_SENT = (
     httpx.ConnectError,
     httpx.InvalidURL,
     httpx.UnsupportedProtocol,
+    UnicodeError,  # a host name that no name can be
 )
+_BROKEN = (httpx.TransportError, httpx.InvalidURL, aiohttp.ClientError, OSError, UnicodeError)
 
 
 class Wire:
@@ -74,7 +76,7 @@ class Wire:
             raise ProviderFault(
                 Fault.TIMEOUT, f"{what} within {timeout_s:.1f} s", sent=started
             ) from None
-        except (httpx.TransportError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
+        except _BROKEN as error:
             # `from None`: the request inside the error holds the key and the texts.
             raise _transport_fault(error) from None
 

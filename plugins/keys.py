@@ -44,7 +44,7 @@ async def authenticate(request: Request, api_key: str | None) -> UserAPIKeyAuth:
     key = runtime.keys.find(digest, datetime.now(UTC)) if given else None
     if key is None:
         raise _proxy_exception(unauthorized())
-    path = request.url.path
+    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
     if path not in _ROUTES and not (path.startswith(("/v1/models/", "/models/"))):
         raise _proxy_exception(
             ClientError(

@@ -37,7 +37,7 @@ class Matryoshka(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         """Ask a deployment of LiteLLM's own once, for whole vectors of what is missing."""
         exchange = _lead.exchange_of(kwargs)
         if exchange is None or exchange.plan is None:
-            return None
+            return _probe(kwargs) if _litellm.is_health_check(kwargs) else None
         runtime = _runtime.current()
         info = kwargs.get("model_info") or {}
         candidate = runtime.candidate(info.get("id"))
@@ -91,6 +91,17 @@ class Matryoshka(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         if not exchange.door:
             runtime.exchanges.close(exchange)
         return Response(body, media_type="application/json", headers=headers)
+
+
+def _probe(kwargs: dict[str, Any]) -> dict[str, Any] | None:
+    """Let LiteLLM's /health answer itself: a look at our groups must not cost anything."""
+    model, api_base = str(kwargs.get("model")), kwargs.get("api_base")
+    candidate = _runtime.current().plain(model, api_base)
+    if candidate is None:
+        return None
+    if candidate.off is not None:
+        raise _lead.off(model, candidate.off)
+    return {**kwargs, "mock_response": [0.0]}
 
 
 handler = Matryoshka()

@@ -1,7 +1,8 @@
 """LiteLLM provider `qwen3/`: one attempt of a request on one deployment, over our own wire.
 
 LiteLLM picks nothing here: the deployment is the one that `plugins.gateway` chose. A call without
-one of our plans is LiteLLM's health check (or a stray caller) and never reaches a provider.
+one of our plans never reaches a provider: LiteLLM's health check is answered from what we know, and
+anything else is an error, never an empty answer.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 import litellm
 from litellm import CustomLLM
 
-from plugins import _lead, _runtime
+from plugins import _lead, _litellm, _runtime
 from plugins._errors import ProviderFault, TurnedDown, Unavailable
 
 __all__ = ["Qwen3", "handler"]
@@ -40,6 +41,8 @@ class Qwen3(CustomLLM):  # type: ignore[misc]  # LiteLLM ships no types
         runtime = _runtime.current()
         exchange = _lead.exchange_of(params)
         if exchange is None or exchange.plan is None:
+            if not _litellm.is_health_check(params):
+                raise _lead.move_on(model)
             return _probe(model, api_base, model_response)
         plan = exchange.plan
         candidate = runtime.candidate((params.get("model_info") or {}).get("id"))
@@ -75,7 +78,7 @@ def _probe(provider: str, api_base: str | None, model_response: Any) -> Any:
     """
     off = _runtime.current().why_off(provider, api_base)
     if off is not None:
-        raise litellm.ServiceUnavailableError(message=off, model=provider, llm_provider="qwen3")
+        raise _lead.off(provider, off)
     model_response.model = provider
     model_response.data = []
     model_response.usage = litellm.Usage(prompt_tokens=0, total_tokens=0)

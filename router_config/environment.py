@@ -5,12 +5,11 @@ A deployment whose variable is unset is off, with a reason that names the variab
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .config import Deployment
-from .values import EnvRef, Secret
+from .values import EnvRef, Secret, is_base_url
 
 __all__ = ["EnvRef", "Resolved", "Secret", "key_reference", "resolve"]
 
@@ -41,7 +40,7 @@ def resolve(deployment: Deployment, environ: Mapping[str, str]) -> Resolved:
     if isinstance(base, EnvRef):
         found = _look_up(base, environ, missing)
         base = found.reveal() if found else None
-        if base is not None and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", base):
+        if base is not None and ("@" in base or not is_base_url(base)):
             return Resolved(None, key, f"{_name(deployment.api_base)} is not an http(s) URL")
     elif base is None and deployment.provider is not None:
         return Resolved(None, key, "api_base is missing")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, GetPydanticSchema, WithJsonSchema
 from pydantic_core import core_schema
@@ -30,6 +31,7 @@ __all__ = [
     "Unfit",
     "Url",
     "Usd",
+    "is_base_url",
     "kind_of",
 ]
 
@@ -130,12 +132,23 @@ def _url(value: Any) -> str | EnvRef:
     reference = _reference(text)
     if reference is not None:
         return reference
-    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", text):
+    if not is_base_url(text):
         raise Unfit(
             "not an http(s) URL without query or fragment",
             f"write https://host/path, or {ENV_PREFIX}NAME",
         )
     return text
+
+
+def is_base_url(text: str) -> bool:
+    """Return True for an http(s) URL without query or fragment that a connection can be made to."""
+    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", text):
+        return False
+    try:
+        parts = urlsplit(text)
+        return bool(parts.hostname) and parts.port != 0  # a port beyond 65535 raises
+    except ValueError:
+        return False
 
 
 def _decimal(value: Any, pattern: str, fix: str) -> Decimal:

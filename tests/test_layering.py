@@ -53,7 +53,7 @@ TABLE: dict[str, dict[str, str]] = {
         "gateway": "_door _foreign _lead _litellm _plain _runtime router_config",
         "keys": "_consumer _errors _foreign _litellm _runtime",
         "matryoshka": "_apart _errors _lead _litellm _plain _reply _runtime",
-        "provider": "_errors _lead _runtime",
+        "provider": "_errors _lead _litellm _runtime",
         # How LiteLLM is led, and what a client meets first.
         "_consumer": "_admission _budgets _runtime",
         "_door": "_apart _errors _exchange _foreign _request _runtime",
@@ -89,8 +89,14 @@ TABLE: dict[str, dict[str, str]] = {
         # Money: the contract, its arithmetic, and one store per group of modules.
         "_ledger": "_errors _ledger_time",
         "_ledger_book": "_ledger _ledger_time",
+        "_ledger_epochs": "",
         "_ledger_file": "_ledger _ledger_mounts",
+        "_ledger_fitness": "",
+        "_ledger_journal": "_ledger _ledger_line _ledger_time",
+        "_ledger_line": "_ledger _ledger_epochs _ledger_fitness",
         "_ledger_mounts": "",
+        "_ledger_redis": "_ledger _ledger_book _ledger_epochs _ledger_journal _ledger_line"
+        " _ledger_time",
         "_ledger_sql": "_ledger _ledger_book _ledger_time",
         "_ledger_sqlite": "_ledger _ledger_file _ledger_sql _ledger_time _ledger_upkeep"
         " _ledger_writer",

@@ -297,7 +297,10 @@ def test_tls_to_a_port_that_speaks_none_was_not_sent() -> None:
     assert peer.connections == 1
 
 
-@pytest.mark.parametrize("base", ["http://", "ftp://127.0.0.1", "http://[::1", "127.0.0.1:80"])
+@pytest.mark.parametrize(
+    "base",
+    ["http://", "ftp://127.0.0.1", "http://[::1", "127.0.0.1:80", f"http://{'long' * 20}.example"],
+)
 def test_an_address_that_is_none_was_not_sent(base: str) -> None:
     async def main() -> Reply | ProviderFault:
         async with closing() as wire:

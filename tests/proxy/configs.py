@@ -164,6 +164,11 @@ def _config(box: Sandbox) -> dict[str, Any]:
             "num_retries": 0,
             "disable_cooldowns": True,
             "fallbacks": [{"with-fallback": ["fallback"]}],
+            "model_group_alias": {
+                "text-embedding-3-large": solo("vllm"),
+                "hidden-alias": {"model": solo("tei"), "hidden": True},
+                "foreign-alias": "foreign",
+            },
         },
         "litellm_settings": {
             "callbacks": ["plugins.gateway.handler", "plugins.matryoshka.handler"],

@@ -282,3 +282,19 @@ def test_a_part_that_nobody_can_give_is_a_503_without_paying_twice(
     paid = [one for entry in good for one in texts_of(entry)]
     (asked,) = box.journal("openai")
     assert sorted([*paid, *texts_of(asked)]) == sorted(MANY)
+
+
+def test_a_sick_deployment_is_not_asked_on_for_the_other_parts(proxy: Proxy, box: Sandbox) -> None:
+    texts = reference.texts(300)
+    group = pair("llamacpp")
+    box.fault("llamacpp", "status", after=2)  # two good parts, then none
+    reply = ask(proxy, group, texts)
+    assert_vectors(reply, texts)
+    first, second = box.journal("llamacpp"), box.journal("openai")
+    good = [one for entry in first if not entry["fault"] for one in entry["sha256"]]
+    # Four of its calls may be under way at a time, of more than ten in all.
+    assert len(first) <= 2 + 4
+    rest = [one for entry in second for one in entry["sha256"]]
+    assert sorted([*good, *rest]) == sorted(map(reference.sha256, texts))
+    assert reply.headers["x-router-deployment"] == f"{group}--llamacpp,{group}--openai"
+    assert reply.headers["x-router-attempts"] == str(len(first) + len(second))

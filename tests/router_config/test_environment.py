@@ -65,7 +65,20 @@ def test_all_unset_variables_are_named() -> None:
     assert resolve(one, {}).off == "GPU_KEY and GPU_BASE are not set"
 
 
-@pytest.mark.parametrize("value", ["gpu:8000", "ftp://gpu/", "http://u:secret@gpu/v1", "http://"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "gpu:8000",
+        "ftp://gpu/",
+        "http://u:secret@gpu/v1",
+        "http://",
+        "http://:8000/v1",
+        "http://[::1/v1",
+        "http://gpu:port/v1",
+        "http://gpu:99999/v1",
+        "http://gpu/v1?key=secret",
+    ],
+)
 def test_a_base_url_that_is_none_turns_it_off_without_being_shown(value: str) -> None:
     one = deployment("vllm", api_base=EnvRef("VLLM_API_BASE"))
     assert resolve(one, {"VLLM_API_BASE": value}).off == "VLLM_API_BASE is not an http(s) URL"
