@@ -19,10 +19,10 @@ def open_ledger(config: Config, environ: Mapping[str, str]) -> Ledger:
     """
     url = getattr(config, "ledger", "sqlite")
     if url.startswith(("redis://", "rediss://")):
-        from plugins._ledger_epochs import Epochs
+        from plugins._ledger_epochs import Epochs, epochs_path
         from plugins._ledger_redis import RedisLedger
 
-        return RedisLedger(url, epochs=Epochs(state_folder(environ)))
+        return RedisLedger(url, epochs=Epochs(epochs_path(state_folder(environ), url)))
     from plugins._ledger_sqlite import SqliteLedger
 
     if url == "sqlite":

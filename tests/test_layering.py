@@ -82,7 +82,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_wire": "_dialects _errors _pool",
         # Money around a request, and the store that the config names.
         "_budgets": "_ledger router_config",
-        "_ledgers": "_ledger _ledger_sqlite _state router_config",
+        "_ledgers": "_ledger _ledger_epochs _ledger_redis _ledger_sqlite _state router_config",
         "_money": "_attempt _errors _ledger _pool",
         "_readiness": "_budgets _ledger _ledgers _pool _tokens router_config",
         "_steer": "_exchange _plan _request",
