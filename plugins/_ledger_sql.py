@@ -94,9 +94,7 @@ class Books:
             self._memory.budgets[one.name] = one
             row = current_row(one, self.time)
             if self._id(row) is not None:
-                counter = self._counter(row)
-                counter.budget = one
-                counter.limit_changed()
+                self._counter(row).limit(one)
             self.moved_on()
 
     def reserve(

@@ -60,7 +60,7 @@ class SqliteLedger:
 
     async def start(self) -> None:
         """Open the file, made if it is not there. Raises `LedgerUnfit`."""
-        await self._do(Job(lambda books: None), _UPKEEP_TIMEOUT_S)
+        await self._do(Job(look=lambda db: None), _UPKEEP_TIMEOUT_S)
 
     async def define(self, budgets: Sequence[Budget]) -> None:
         """Set limits and periods."""
@@ -159,7 +159,7 @@ class SqliteLedger:
 
     async def _beside(self, look: Callable[[sqlite3.Connection], T]) -> T:
         """Run *look* beside the requests, on a connection of its own."""
-        await self._do(Job(look=lambda db: None), self._timeout_s)  # there is a file to look at
+        await self.start()
 
         def run() -> T:
             with contextlib.closing(reader(self.path)) as db:

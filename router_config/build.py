@@ -45,6 +45,7 @@ def build(document: Document, file: File, catalogue: Mapping[str, Provider]) -> 
     return Config(
         path=Path(document.file),
         sha256=document.sha256,
+        ledger=section.ledger or "sqlite",
         groups={group.name: group for group in _groups(file, section, deployments)},
         foreign_models=frozenset(str(entry.model_name) for _, entry in entries) - ours,
         keys={

@@ -125,11 +125,12 @@ class Config(_Frozen):
 
     *groups* holds ours only: those with a `qwen3/` deployment and those listed under
     `embedding_router.groups`. *foreign_models* are the other model names; LiteLLM serves them.
-    *sha256* is of the file's bytes, *raw* its plain data.
+    *ledger* is where money is counted. *sha256* is of the file's bytes, *raw* its plain data.
     """
 
     path: Path
     sha256: str
+    ledger: str | EnvRef = "sqlite"
     groups: dict[str, Group]
     foreign_models: frozenset[str]
     keys: dict[str, Key]

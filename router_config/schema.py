@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from .catalogue import Region
-from .values import Day, Hashes, Key, Price, Text, Url, Usd
+from .values import Day, Hashes, Key, LedgerUrl, Price, Text, Url, Usd
 
 __all__ = [
     "BudgetEntry",
@@ -215,6 +215,11 @@ class RouterSection(Section):
     )
     max_body_mb: int | None = Field(default=None, ge=1, le=1024, description="Default 16.")
     matryoshka: MatryoshkaEntry | None = None
+    ledger: LedgerUrl | None = Field(
+        default=None,
+        description="Where money is counted: sqlite (default, one machine), sqlite:///path, or "
+        "redis://host:port/db and rediss:// for several; with a password as os.environ/NAME.",
+    )
     budgets: dict[str, BudgetEntry] | None = Field(
         default=None,
         description="An account of a provider, or key:<alias>, key:*, team:<id>, user:<id>, "

@@ -25,6 +25,7 @@ __all__ = [
     "EnvRef",
     "Hashes",
     "Key",
+    "LedgerUrl",
     "Price",
     "Secret",
     "Text",
@@ -151,6 +152,21 @@ def is_base_url(text: str) -> bool:
         return False
 
 
+def _ledger(value: Any) -> str | EnvRef:
+    if isinstance(value, EnvRef):
+        return value
+    text = _text(value)
+    reference = _reference(text)
+    if reference is not None:
+        return reference
+    if not re.fullmatch(r"sqlite(:///[^\s?#]*[^\s?#/])?|rediss?://[^\s/]\S*", text):
+        raise Unfit(
+            "not a ledger",
+            f"write sqlite, sqlite:///absolute/path, redis://host:6379/0, or {ENV_PREFIX}NAME",
+        )
+    return text
+
+
 def _decimal(value: Any, pattern: str, fix: str) -> Decimal:
     """Return the number as it was written; a float's own digits would be somebody else's."""
     if isinstance(value, Decimal):
@@ -219,6 +235,18 @@ Url = Annotated[
     str | EnvRef,
     _plain(_url),
     WithJsonSchema({"anyOf": [_REFERENCE, {"type": "string", "pattern": "^https?://[^\\s?#]+$"}]}),
+]
+LedgerUrl = Annotated[
+    str | EnvRef,
+    _plain(_ledger),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                _REFERENCE,
+                {"type": "string", "pattern": "^(sqlite(:///[^\\s?#]+)?|rediss?://\\S+)$"},
+            ]
+        }
+    ),
 ]
 Usd = Annotated[
     Decimal, _plain(_usd), WithJsonSchema({"type": ["number", "string"], "exclusiveMinimum": 0})

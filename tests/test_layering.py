@@ -95,6 +95,8 @@ TABLE: dict[str, dict[str, str]] = {
         "_ledger_journal": "_ledger _ledger_line _ledger_time",
         "_ledger_line": "_ledger _ledger_epochs _ledger_fitness",
         "_ledger_mounts": "",
+        "_ledger_open": "_ledger _ledger_epochs _ledger_redis _ledger_sqlite _ledger_time _state"
+        " router_config",
         "_ledger_redis": "_ledger _ledger_book _ledger_epochs _ledger_journal _ledger_line"
         " _ledger_time",
         "_ledger_sql": "_ledger _ledger_book _ledger_time",

@@ -143,7 +143,6 @@ class Histories(RuleBasedStateMachine):
         self.run(self.clients[which].close())
         self.clients[which] = self.store.client(self.wall)
         self.run(self.clients[which].start())
-        self.tick()
 
     @invariant()
     def rooms_are_the_models(self) -> None:

@@ -1,0 +1,92 @@
+"""From the configuration to a ledger: which store, where, and with which budgets."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+from plugins._ledger import Budget, Ledger, LedgerUnfit
+from plugins._ledger_epochs import Epochs, epochs_path
+from plugins._ledger_sqlite import SqliteLedger
+from plugins._ledger_time import Period
+from plugins._state import state_folder
+from router_config import Budget as BudgetEntry
+from router_config import EnvRef
+
+__all__ = ["budget_of", "open_ledger", "quota", "run_apart", "sqlite_path"]
+
+
+def open_ledger(where: str | EnvRef, environ: Mapping[str, str]) -> Ledger:
+    """Return the ledger at *where* (`Config.ledger`); nothing is opened before its first use.
+
+    Raises:
+        LedgerUnfit: the variable is not set, or names no ledger.
+    """
+    url = _resolved(where, environ)
+    path = _path(url, environ)
+    if path is not None:
+        return SqliteLedger(path)
+    from plugins._ledger_redis import RedisLedger  # only who uses Redis needs its client
+
+    return RedisLedger(url, epochs=Epochs(epochs_path(state_folder(environ), url)))
+
+
+def sqlite_path(where: str | EnvRef, environ: Mapping[str, str]) -> Path | None:
+    """Return the file of the ledger at *where*, None if it is not one of SQLite's."""
+    return _path(_resolved(where, environ), environ)
+
+
+def budget_of(entry: BudgetEntry, name: str | None = None) -> Budget:
+    """Return the definition behind *entry*; *name* is whose it is where the entry says `key:*`."""
+    nano_usd = None if entry.usd is None else int(entry.usd * 1_000_000_000)
+    return Budget(name or entry.name, entry.period, nano_usd, entry.tokens)
+
+
+def quota(name: str, *, requests: int | None = None, tokens: int | None = None) -> Budget:
+    """Return the definition of a quota per minute."""
+    period: Period = "minute"
+    return Budget(name, period, None, tokens, requests)
+
+
+def run_apart(work: Coroutine[Any, Any, None]) -> None:
+    """Run *work* in a thread with an event loop of its own, and wait for it.
+
+    For checks at start, which LiteLLM makes in its running event loop; *work* must close what it
+    opens. Raises what it raises.
+    """
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            asyncio.run(work)
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name="ledger-check")
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+
+
+def _resolved(where: str | EnvRef, environ: Mapping[str, str]) -> str:
+    if isinstance(where, str):
+        return where
+    url = environ.get(where.name, "").strip()
+    if not url:
+        raise LedgerUnfit(f"{where.name} is not set: it names the ledger")
+    if not re.fullmatch(r"sqlite(:///[^\s?#]*[^\s?#/])?|rediss?://[^\s/]\S*", url):
+        raise LedgerUnfit(f"{where.name} is not a ledger: sqlite, sqlite:///path or redis://…")
+    return url
+
+
+def _path(url: str, environ: Mapping[str, str]) -> Path | None:
+    if url == "sqlite":
+        return state_folder(environ) / "ledger.db"
+    if url.startswith("sqlite://"):
+        return Path(url.removeprefix("sqlite://"))
+    return None
