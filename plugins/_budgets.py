@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from plugins._ledger import Budget
+from plugins._ledger_open import budget_of, quota
 from router_config import Budget as Declared
 from router_config import Config, Deployment, Key
 
@@ -19,21 +20,20 @@ __all__ = ["declared", "of_client", "of_deployment", "quota_of_key"]
 
 def declared(config: Config) -> list[Budget]:
     """Return every budget of the file that is one row; the wildcards become rows when met."""
-    return [_row(one.name, one) for one in config.budgets.values() if not one.name.endswith(":*")]
+    return [budget_of(one) for one in config.budgets.values() if not one.name.endswith(":*")]
 
 
 def of_deployment(deployment: Deployment, config: Config) -> tuple[Budget, ...]:
     """Return the rows of a deployment: its account, else a count of its cost, and its quotas."""
     rows = []
     if deployment.budget is not None:
-        rows.append(_row(deployment.budget, config.budgets[deployment.budget]))
+        rows.append(budget_of(config.budgets[deployment.budget]))
     elif deployment.usd_per_million_tokens:
         rows.append(Budget(f"deployment:{deployment.id}", "month"))
     if deployment.rpm is not None or deployment.tpm is not None:
         rows.append(
-            Budget(
+            quota(
                 f"quota:deployment:{deployment.id}",
-                "minute",
                 tokens=deployment.tpm,
                 requests=deployment.rpm,
             )
@@ -56,7 +56,7 @@ def of_client(
             continue
         found = budgets.get(f"{kind}:{name}") or budgets.get(f"{kind}:*")
         if found is not None:
-            rows.append(_row(f"{kind}:{name}", found))
+            rows.append(budget_of(found, f"{kind}:{name}"))
     return tuple(rows)
 
 
@@ -64,9 +64,4 @@ def quota_of_key(key: Key) -> tuple[Budget, ...]:
     """Return the requests and tokens a minute of a key of the file."""
     if key.rpm is None and key.tpm is None:
         return ()
-    return (Budget(f"quota:key:{key.alias}", "minute", tokens=key.tpm, requests=key.rpm),)
-
-
-def _row(name: str, budget: Declared) -> Budget:
-    nano_usd = None if budget.usd is None else int(budget.usd * 1_000_000_000)
-    return Budget(name, budget.period, nano_usd=nano_usd, tokens=budget.tokens)
+    return (quota(f"quota:key:{key.alias}", tokens=key.tpm, requests=key.rpm),)

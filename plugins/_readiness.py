@@ -5,16 +5,14 @@ Runs once per process, while LiteLLM loads our callbacks; what it raises ends th
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import threading
 from collections.abc import Mapping, Sequence
 
 from plugins import _tokens
 from plugins._budgets import declared
 from plugins._ledger import LedgerUnavailable, LedgerUnfit
-from plugins._ledgers import open_ledger
+from plugins._ledger_open import open_ledger, run_apart
 from plugins._pool import Candidate
 from router_config import Config
 
@@ -91,27 +89,16 @@ def check_ledger(config: Config, pool: Pool) -> None:
         return
 
     async def check() -> None:
-        ledger = open_ledger(config, os.environ)
+        ledger = open_ledger(config.ledger, os.environ)
         try:
             await ledger.start()
             await ledger.define(list(rows.values()))
         finally:
             await ledger.close()
 
-    failed: list[Exception] = []
-
-    def run() -> None:
-        try:
-            asyncio.run(check())
-        except Exception as error:
-            failed.append(error)
-
-    # A loop of its own: LiteLLM loads callbacks inside its running loop, which cannot be waited on.
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    for error in failed:
-        if isinstance(error, LedgerUnavailable) and not isinstance(error, LedgerUnfit):
-            log.warning("the ledger is not available now: %s", error.reason)
-        else:
-            raise StartError(f"the ledger cannot hold a budget: {error}") from None
+    try:
+        run_apart(check())
+    except LedgerUnfit as error:
+        raise StartError(f"the ledger cannot hold a budget: {error.reason}") from None
+    except LedgerUnavailable as error:
+        log.warning("the ledger is not available now: %s", error.reason)

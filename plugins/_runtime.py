@@ -25,7 +25,7 @@ from plugins._errors import ClientError, Unavailable
 from plugins._exchange import ID_HEADER, PLAN_KEY, Exchange, Exchanges
 from plugins._keyring import Keyring
 from plugins._ledger import Amount
-from plugins._ledgers import open_ledger
+from plugins._ledger_open import open_ledger
 from plugins._money import Money
 from plugins._plan import Plan
 from plugins._pool import Candidate, build
@@ -58,7 +58,7 @@ class Runtime:
         self.clock = clock
         self.draw = draw
         self.pool = build(config, environ)
-        self.money = Money(open_ledger(config, environ), clock)
+        self.money = Money(open_ledger(config.ledger, environ), clock)
         self.exchanges = Exchanges(clock)
         presence = Presence(self.exchanges)
         self.watchers: tuple[Watcher, ...] = (presence, self.money, AttemptLog())

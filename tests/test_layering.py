@@ -62,7 +62,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_litellm": "",
         # The composition root.
         "_runtime": "_admission _attempt _attempt_log _budgets _errors _exchange _keyring"
-        " _ledger _ledgers _logs _money _plan _pool _presence _readiness _request _round _steer"
+        " _ledger _ledger_open _logs _money _plan _pool _presence _readiness _request _round _steer"
         " _wire router_config",
         # One request: asked, planned, picked, attempted, answered.
         "_admission": "_apart _errors _ledger _plan _pool _request _tokens router_config",
@@ -81,10 +81,9 @@ TABLE: dict[str, dict[str, str]] = {
         "_round": "_attempt _errors _plan _pool",
         "_wire": "_dialects _errors _pool",
         # Money around a request, and the store that the config names.
-        "_budgets": "_ledger router_config",
-        "_ledgers": "_ledger _ledger_epochs _ledger_redis _ledger_sqlite _state router_config",
+        "_budgets": "_ledger _ledger_open router_config",
         "_money": "_attempt _errors _ledger _pool",
-        "_readiness": "_budgets _ledger _ledgers _pool _tokens router_config",
+        "_readiness": "_budgets _ledger _ledger_open _pool _tokens router_config",
         "_steer": "_exchange _plan _request",
         # Money: the contract, its arithmetic, and one store per group of modules.
         "_ledger": "_errors _ledger_time",
