@@ -80,10 +80,11 @@ class Gateway(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         await _plain.lost(exchange, runtime.money)
         if exchange.error is None:
             status = getattr(original_exception, "status_code", 500)
-            if exchange.plan.rounds == 0 and status == 429:
-                # One of LiteLLM's own limits, between our admission and the pick.
+            # Before the pick: one of LiteLLM's own limits, or the refusal of somebody's callback.
+            refused = isinstance(original_exception, HTTPException) and 400 <= status < 500
+            if exchange.plan.rounds == 0 and (refused or status == 429):
                 headers = getattr(original_exception, "headers", None) or {}
-                exchange.error = translate(429, headers, b"", True)
+                exchange.error = translate(status, headers, b"", True)
             else:
                 exchange.error = exchange.plan.failure(runtime.clock())
         if not exchange.door:

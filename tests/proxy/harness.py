@@ -34,6 +34,7 @@ class Proxy:
         self.process = process
         self.port = port
         self.base = f"http://127.0.0.1:{port}"
+        self.prefix = ""  # a root path, before every path of a request
         self._log = log
 
     def log(self) -> str:
@@ -54,12 +55,14 @@ class Proxy:
         if key is not None:
             sent.setdefault("authorization", f"Bearer {key}")
         content = {"content": body} if isinstance(body, bytes) else {"json": body}
-        return httpx.post(self.base + path, headers=sent, timeout=timeout_s, **content, **PLAIN)
+        return httpx.post(
+            self.base + self.prefix + path, headers=sent, timeout=timeout_s, **content, **PLAIN
+        )
 
     def get(self, path: str, *, key: str | None = MASTER_KEY) -> httpx.Response:
         """GET *path*."""
         headers = {"authorization": f"Bearer {key}"} if key is not None else {}
-        return httpx.get(self.base + path, headers=headers, timeout=60, **PLAIN)
+        return httpx.get(self.base + self.prefix + path, headers=headers, timeout=60, **PLAIN)
 
 
 def free_port() -> int:

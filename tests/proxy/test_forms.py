@@ -1,0 +1,261 @@
+"""All ways to start the proxy give the same answers, byte for byte.
+
+Three are compared with `serve`: plain `litellm --config`, the same with two workers under granian,
+and the composed application under uvicorn. The last also has what operators may add: a root path,
+LiteLLM's own response cache, a callback of theirs that refuses requests.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from router_config.sandbox import Sandbox
+from tests.proxy import configs
+from tests.proxy.answers import calls, refused
+from tests.proxy.harness import ROOT, Proxy, running
+from tests.proxy.sockets import exchange, head
+from tests.sizes import size
+
+VLLM = configs.solo("vllm")
+MANY = [f"text number {i}" for i in range(40)]
+ROOT_PATH = "/vectors"
+
+# What is asked of both: body, and what else.
+QUESTIONS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "floats": ({"model": VLLM, "input": "Привет 🦔"}, {}),
+    "base64": ({"model": VLLM, "input": MANY, "encoding_format": "base64"}, {}),
+    "cut": ({"model": configs.solo("scaleway"), "input": MANY, "dimensions": 33}, {}),
+    "query": ({"model": f"{VLLM}:query", "input": "Где?", "dimensions": 64}, {}),
+    "header": (
+        {"model": VLLM, "input": "Где?", "dimensions": 64},
+        {"headers": {"x-router-input-type": "query"}},
+    ),
+    "ids": ({"model": "cl100k", "input": [[15339, 1917]], "dimensions": 64}, {}),
+    "engines": (
+        {"input": "x", "dimensions": 64},
+        {"path": f"/engines/{configs.solo('ollama')}/embeddings"},
+    ),
+    "plain": ({"model": "plain", "input": MANY, "dimensions": 64}, {}),
+    "alias": ({"model": "text-embedding-3-large", "input": "x", "dimensions": 64}, {}),
+    "foreign": ({"model": "foreign", "input": "x", "encoding_format": "float"}, {}),
+    "no-json": (b"{", {}),
+    "bad-field": ({"model": VLLM, "input": "x", "dimensions": 1}, {}),
+    "unknown": ({"model": "unknown", "input": "x"}, {}),
+    "deployment": ({"model": f"{VLLM}--vllm", "input": "x"}, {}),
+    "too-long": ({"model": VLLM, "input": "word " * 40_000}, {}),
+    "nobody": ({"model": "nobody", "input": "x"}, {}),
+    "no-key": ({"model": VLLM, "input": "x"}, {"key": None}),
+    "wrong-key": ({"model": VLLM, "input": "x"}, {"key": "sk-wrong"}),
+    "other-group": ({"model": "plain", "input": "x"}, {"key": configs.KEYS["search"]}),
+}
+# Different on every reply, and what a server of another kind says of itself.
+_OWN = {"date", "server", "x-router-request-id", "x-litellm-call-id", "x-litellm-key-spend"}
+
+
+def _beside_the_package(config: Path) -> Path:
+    """Put our package beside the config: LiteLLM then executes each plugin file anew."""
+    (config.parent / "plugins").symlink_to(ROOT / "plugins")
+    return config
+
+
+def _as_operators_do(config: Path) -> Path:
+    """Add a response cache, a callback that refuses, and LiteLLM's own limits to the config."""
+    found = yaml.safe_load(config.read_text())
+    settings = found["litellm_settings"]
+    settings |= {"cache": True, "cache_params": {"type": "local"}}
+    settings["callbacks"].append("refusals.handler")
+    config.write_text(yaml.safe_dump(found, sort_keys=False))
+    (config.parent / "refusals.py").write_text(_REFUSALS)
+    return _beside_the_package(config)
+
+
+_REFUSALS = '''
+from fastapi import HTTPException
+from litellm.integrations.custom_logger import CustomLogger
+
+
+class Refusals(CustomLogger):
+    """Refuses with the status that stands in the field `user`."""
+
+    async def async_pre_call_hook(self, user_api_key_dict, cache, data, call_type):
+        user = str(data.get("user"))
+        if user == "crash":
+            raise RuntimeError("secret words of an operator")
+        if user.isdigit():
+            raise HTTPException(int(user), detail="secret words of an operator")
+
+
+handler = Refusals()
+'''
+
+
+def _started(form: str, box: Sandbox, folder: Path) -> AbstractContextManager[Proxy]:
+    config = configs.write(box, folder / "config.yaml")
+    environ = configs.environ(box)
+    if form == "litellm":
+        _beside_the_package(config)
+    if form == "uvicorn":
+        _as_operators_do(config)
+        environ["SERVER_ROOT_PATH"] = ROOT_PATH
+    return running(config, folder / "proxy.log", environ=environ, form=form)
+
+
+@pytest.fixture(scope="module")
+def operated(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """The composed application, with what operators may add."""
+    with _started("uvicorn", sandbox, tmp_path_factory.mktemp("uvicorn")) as process:
+        process.prefix = ROOT_PATH
+        yield process
+
+
+@pytest.fixture(scope="module", params=["litellm", "granian", "uvicorn"])
+def form(
+    request: pytest.FixtureRequest, sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """A proxy started in another way."""
+    if request.param == "uvicorn":
+        yield request.getfixturevalue("operated")
+        return
+    with _started(request.param, sandbox, tmp_path_factory.mktemp(request.param)) as process:
+        yield process
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_same_question_gets_the_same_answer(
+    proxy: Proxy, form: Proxy, box: Sandbox, question: str
+) -> None:
+    body, more = QUESTIONS[question]
+    ours = proxy.post(body, **more)
+    asked = {name: state["calls"] for name, state in box.state()["providers"].items()}
+    box.reset()
+    theirs = form.post(body, **more)
+    assert theirs.status_code == ours.status_code
+    assert theirs.content == ours.content
+    assert {name: state["calls"] for name, state in box.state()["providers"].items()} == asked
+    if ours.status_code != 200 or question != "foreign":
+        assert set(theirs.headers) - _OWN == set(ours.headers) - _OWN
+    for name in ("x-should-retry", "retry-after", "x-router-deployment", "x-router-attempts"):
+        assert theirs.headers.get(name) == ours.headers.get(name)
+
+
+def test_the_door_is_there_once(form: Proxy, box: Sandbox) -> None:
+    response = form.post({"model": VLLM, "input": "x", "dimensions": 32})
+    assert len(response.headers.get_list("x-router-request-id")) == 1
+    assert len(response.headers.get_list("x-router-deployment")) == 1
+    assert calls(box) == {"vllm": 1}
+
+
+def test_the_body_limit_holds(form: Proxy, box: Sandbox) -> None:
+    path = f"{form.prefix}/v1/embeddings"
+    answer = exchange(form, [head({"content-length": "20000000"}, path=path)])
+    refused(answer, 413, "request_too_large")
+    assert calls(box) == {}
+
+
+def test_a_health_check_costs_nothing(form: Proxy, box: Sandbox) -> None:
+    assert form.get("/health").json()["unhealthy_count"] == 1
+    assert calls(box) == {}
+
+
+# -- what operators may add (the composed application has it)
+
+
+def test_litellms_response_cache_never_takes_part(operated: Proxy, box: Sandbox) -> None:
+    body = {"model": VLLM, "input": MANY, "dimensions": 64}
+    answers = [operated.post(body) for _ in range(3)]
+    assert {one.status_code for one in answers} == {200}
+    assert len({one.content for one in answers}) == 1
+    other = operated.post({**body, "dimensions": 128})
+    assert len(other.json()["data"][0]["embedding"]) == 128
+    assert calls(box) == {"vllm": 4}
+
+
+def test_litellms_response_cache_serves_its_own_models(operated: Proxy, box: Sandbox) -> None:
+    body = {"model": "foreign", "input": "cached", "encoding_format": "float"}
+    first, second = operated.post(body), operated.post(body)
+    assert first.json()["data"] == second.json()["data"]
+    assert calls(box) == {"vllm": 1}
+
+
+@pytest.mark.parametrize(
+    ("user", "status", "code", "retry"),
+    [
+        ("400", 400, "invalid_input", False),
+        ("422", 400, "invalid_input", False),
+        ("403", 404, "model_not_found", False),
+        ("429", 429, "rate_limited", True),
+        ("500", 503, "no_deployment_available", True),
+        ("crash", 503, "no_deployment_available", True),
+    ],
+)
+def test_a_refusal_by_another_callback_comes_in_our_shape(
+    operated: Proxy, box: Sandbox, user: str, status: int, code: str, retry: bool
+) -> None:
+    response = operated.post({"model": VLLM, "input": "x", "user": user})
+    param = "model" if code == "model_not_found" else None
+    refused(response, status, code, param, retry=retry)
+    assert "secret words" not in response.text
+    assert calls(box) == {}
+
+
+def test_a_key_of_the_file_works_under_a_root_path(operated: Proxy, box: Sandbox) -> None:
+    for route in ("/v1/embeddings", f"/engines/{VLLM}/embeddings"):
+        response = operated.post(
+            {"model": VLLM, "input": "x"}, key=configs.KEYS["search"], path=route
+        )
+        assert response.status_code == 200
+    assert operated.get("/v1/models", key=configs.KEYS["search"]).status_code == 200
+    assert operated.get("/key/list", key=configs.KEYS["search"]).status_code == 403
+    assert calls(box) == {"vllm": 2}
+
+
+# -- the end
+
+# As many as each of them is sent at once, so that all are under way together.
+_IN_FLIGHT = [
+    *["deepinfra"] * 100,
+    *["fireworks"] * 32,
+    *["openrouter"] * 32,
+    *["vllm"] * 32,
+    *["scaleway"] * 4,
+][:: size(5, 1)]
+
+
+def test_a_stop_answers_all_requests_in_flight(box: Sandbox, tmp_path: Path) -> None:
+    config = configs.write(box, tmp_path / "config.yaml")
+    answers: list[httpx.Response] = []
+    with running(config, tmp_path / "log", environ=configs.environ(box)) as proxy:
+        box.reset()  # LiteLLM looked at the models of its own deployments
+        for provider in set(_IN_FLIGHT):
+            box.fault(provider, "slow", delay_s=5.0)
+
+        def ask(number: int, provider: str) -> None:
+            body = {"model": configs.solo(provider), "input": f"text {number}", "dimensions": 32}
+            answers.append(proxy.post(body))
+
+        threads = [threading.Thread(target=ask, args=one) for one in enumerate(_IN_FLIGHT)]
+        for thread in threads:
+            thread.start()
+        ends = time.monotonic() + 30
+        while sum(calls(box).values()) < len(threads) and time.monotonic() < ends:
+            time.sleep(0.05)
+        os.kill(proxy.process.pid, signal.SIGTERM)
+        for thread in threads:
+            thread.join()
+        code = proxy.process.wait(timeout=40)
+    assert [one.status_code for one in answers] == [200] * len(threads)
+    assert all(len(one.json()["data"][0]["embedding"]) == 32 for one in answers)
+    assert sum(calls(box).values()) == len(threads)
+    assert code in (0, -signal.SIGTERM)
+    assert "Traceback" not in proxy.log()
