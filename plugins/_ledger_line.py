@@ -104,7 +104,14 @@ class Line:
         if not self._running:
             self._running = True
             self._spawn(self._run())
-        return await step.future
+        future = step.future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            # The answer may be there and yet unread: the wait was cancelled just before.
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._undo(step, future.result())
+            raise
 
     async def close(self) -> None:
         """Tell what is owed if the store answers, and hang up."""
@@ -151,8 +158,13 @@ class Line:
         for step, answer in zip(batch, answers, strict=True):
             if step.future is not None and not step.future.done():
                 step.future.set_result(answer)
-            elif step.undo is not None and answer[0] == "ok":  # granted to nobody
-                self._owed.append(step.undo)
+            else:
+                self._undo(step, answer)
+
+    def _undo(self, step: Step, answer: Sequence[Any]) -> None:
+        """Take back what was granted to nobody; with the next call, or with the hold's end."""
+        if step.undo is not None and answer[0] == "ok":
+            self._owed.append(step.undo)
 
     def _lose(self, error: LedgerUnavailable, batch: Sequence[Step]) -> None:
         """Refuse whoever waits, keep what is owed, and look for the store from now on."""

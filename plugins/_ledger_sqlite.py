@@ -180,9 +180,9 @@ class SqliteLedger:
             async with asyncio.timeout(timeout_s):
                 return await job.future
         except TimeoutError:
-            job.given_up = not job.owed
+            self._writer.give_up(job)
             reason = f"the ledger {self.path} was not free for {timeout_s:g} s"
             raise LedgerUnavailable(reason) from None
         except asyncio.CancelledError:
-            job.given_up = not job.owed
+            self._writer.give_up(job)
             raise

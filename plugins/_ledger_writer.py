@@ -92,6 +92,14 @@ class Writer:
                 self._thread.start()
         self._jobs.put(job)
 
+    def give_up(self, job: Job) -> None:
+        """Note in its event loop that nobody waits for *job* any more."""
+        job.given_up = not job.owed
+        # The answer may be there and yet unread: the wait was cancelled just before.
+        if job.future is not None and job.future.done() and not job.future.cancelled():
+            job.future.exception()
+            self._undo(job)
+
     def finish(self) -> None:
         """Do what is waiting, and end the thread; blocks until then."""
         if self._thread is not None:
@@ -102,12 +110,15 @@ class Writer:
         """Hand results to who waits for them; runs in their event loop."""
         for job in jobs:
             if job.future is None or job.future.done():
-                if isinstance(job.result, Reservation):  # granted to nobody
-                    self.put(Job(_releasing(job.result), owed=True))
+                self._undo(job)
             elif job.error is not None:
                 job.future.set_exception(job.error)
             else:
                 job.future.set_result(job.result)
+
+    def _undo(self, job: Job) -> None:
+        if isinstance(job.result, Reservation):  # granted to nobody
+            self.put(Job(_releasing(job.result), owed=True))
 
     def _work(self) -> None:
         while not self._ending:
