@@ -13,11 +13,11 @@ import fcntl
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from plugins._ledger import LedgerUnavailable, LedgerUnfit
-from plugins._ledger_mounts import network_type
+from plugins._ledger_mounts import mounts_here, network_type
 
 __all__ = ["LedgerFile", "reader", "unavailable"]
 
@@ -66,10 +66,11 @@ CREATE TABLE days (
 
 
 class LedgerFile:
-    """One open ledger file; used by one thread."""
+    """One open ledger file; used by one thread. *mounts* tells the types of file systems."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mounts: Callable[[], Mapping[str, str]] = mounts_here) -> None:
         self.path = path
+        self._mounts = mounts
         self._lock_path = path.with_name(path.name + ".lock")
         self._lock: int | None = None
         self._db: sqlite3.Connection | None = None
@@ -211,7 +212,7 @@ class LedgerFile:
 
     def _fd(self) -> int:
         if self._lock is None:
-            _make_folder(self.path.parent)
+            _make_folder(self.path.parent, self._mounts())
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             self._lock = os.open(self._lock_path, flags, 0o600)
         return self._lock
@@ -265,11 +266,11 @@ def _version(db: sqlite3.Connection) -> int:
     return int(version)
 
 
-def _make_folder(folder: Path) -> None:
+def _make_folder(folder: Path, mounts: Mapping[str, str]) -> None:
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-    kind = network_type(folder)
+    kind = network_type(folder, mounts)
     if kind is not None:
         raise LedgerUnfit(
             f"{folder} is on a network file system ({kind}), where SQLite cannot hold: set "

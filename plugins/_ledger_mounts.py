@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["network_type", "on_linux", "on_macos", "type_of"]
+__all__ = ["mounts_here", "network_type", "on_linux", "on_macos", "type_of"]
 
 # A FUSE file system shows as fuse.<name>; those that keep data elsewhere are named here too.
 _NETWORK = re.compile(
@@ -17,13 +18,13 @@ _NETWORK = re.compile(
 )
 
 
-def network_type(folder: Path) -> str | None:
+def network_type(folder: Path, mounts: Mapping[str, str]) -> str | None:
     """Return the type of the network file system that *folder* is on, or None if it is local."""
-    kind = type_of(folder.resolve(), _mounts())
+    kind = type_of(folder.resolve(), mounts)
     return kind if kind is not None and _NETWORK.fullmatch(kind) else None
 
 
-def type_of(folder: Path, mounts: dict[str, str]) -> str | None:
+def type_of(folder: Path, mounts: Mapping[str, str]) -> str | None:
     """Return the file system type of *folder*: that of the nearest mount point around it."""
     for place in (folder, *folder.parents):
         if str(place) in mounts:
@@ -52,7 +53,7 @@ def _unescaped(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
-def _mounts() -> dict[str, str]:
+def mounts_here() -> dict[str, str]:
     """Return the mounts of this machine; empty where nothing tells them."""
     try:
         if sys.platform == "darwin":

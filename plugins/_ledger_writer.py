@@ -132,6 +132,8 @@ class Writer:
             for job in looks:
                 self._run_look(job)
             self._answer(looks)
+        if self._owed:
+            self._run([*self._owed])
         self._file.close()
 
     def _take(self, *, wait: bool) -> list[Job]:
@@ -155,7 +157,7 @@ class Writer:
                 self._step("locked")
                 if len(jobs) < _TOGETHER:
                     jobs += self._take(wait=False)
-                self._transact([job for job in jobs if job.act is not None and not job.given_up])
+                self._transact([job for job in jobs if job.act is not None])
                 for job in jobs:
                     if job.act is None:
                         self._run_alone(job)
@@ -174,7 +176,7 @@ class Writer:
         return True
 
     def _transact(self, jobs: list[Job]) -> None:
-        if not jobs:
+        if all(job.given_up for job in jobs):
             return
         db = self._file.open()
         with _transaction(db):
@@ -182,6 +184,8 @@ class Writer:
             self._step("begun")
             for job in jobs:
                 assert job.act is not None
+                if job.given_up:  # while it waited for the file
+                    continue
                 try:
                     job.result, job.error = job.act(books), None
                 except (BudgetExhausted, UnknownBudget, ValueError) as error:

@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -43,13 +44,14 @@ def main() -> None:
         print(json.dumps(asyncio.run(_work(args.worker, args.waiting, args.seconds))))
         return
     with tempfile.TemporaryDirectory(dir=args.folder) as folder, _store(args, folder) as url:
+        os.environ["QWEN3_ROUTER_STATE"] = folder
         asyncio.run(_define(url))
         rows = _measure(args, url)
         _report(args, rows)
 
 
 async def _define(url: str) -> None:
-    ledger = open_ledger(url, {})
+    ledger = open_ledger(url, os.environ)
     await ledger.start()
     await ledger.define(BUDGETS)
     await ledger.close()
@@ -63,7 +65,7 @@ def _measure(args: argparse.Namespace, url: str) -> list[dict[str, Any]]:
 
 
 async def _work(url: str, waiting: int, seconds: float) -> dict[str, Any]:
-    ledger = open_ledger(url, {})
+    ledger = open_ledger(url, os.environ)
     await _loop(ledger, time.monotonic() + 0.3)  # warm
     waits: list[float] = []
     started, cpu = time.monotonic(), time.thread_time()

@@ -116,6 +116,11 @@ class RedisServer:
             self._process.wait()
             self._process = None
 
+    def empty(self) -> None:
+        """Throw all data away."""
+        with redis.Redis.from_url(self.url) as client:
+            client.flushall()
+
     def signal(self, number: int) -> None:
         """Send it a signal, such as SIGSTOP."""
         assert self._process is not None
@@ -146,8 +151,7 @@ class RedisStore:
         return RedisLedger(self.url, wall=wall, timeout_s=20.0)
 
     def empty(self) -> None:
-        with redis.Redis.from_url(self.url) as client:
-            client.flushall()
+        self.server.empty()
 
 
 @contextlib.contextmanager

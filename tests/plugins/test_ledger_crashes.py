@@ -1,0 +1,164 @@
+"""A ledger whose processes are killed, at every point and at random: nothing is lost or over."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from plugins._ledger import Amount, Budget, Room, UnknownBudget
+from plugins._ledger_open import open_ledger
+from plugins._ledger_sqlite import SqliteLedger
+from tests.plugins.ledger_child import HELD_S, POINTS, STORY, Nursery
+from tests.plugins.ledger_stores import RedisServer, redis_server
+from tests.sizes import FULL, size
+
+RACES = size(1, 100)
+RACERS = size(4, 8)
+RACE_S = size(2, 3)
+LIMIT = 400_000  # nano-dollars: about half of what a race would take
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    found = Nursery()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with redis_server() as found:
+        yield found
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_anywhere_a_step_was_done_or_was_not(
+    point: str, tmp_path: Path, nursery: Nursery
+) -> None:
+    for turn in range(1, 100):
+        path, diary = tmp_path / str(turn) / "ledger.db", tmp_path / f"{turn}.diary"
+        code = nursery.wait(nursery.fork("story", str(path), str(diary), point, turn))
+        told = diary.read_text().count("done") if diary.exists() else 0
+        found = asyncio.run(_state(path))
+        # What was told is there; what was cut off is there as a whole, or not at all.
+        assert found in [(a, b) for _, a, b in STORY[max(0, told - 1) : told + 1]]
+        if code == 0:
+            assert turn > 1
+            break
+        assert code == -9
+    else:
+        raise AssertionError("the story does not end")
+
+
+async def _state(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return (spent, held) of both budgets, in a ledger that must be in order and usable."""
+    ledger = SqliteLedger(path)
+    assert await ledger.check() == []
+    try:
+        a, b = await ledger.rooms("ab")
+    except UnknownBudget:
+        return (0, 0), (0, 0)
+    await ledger.release(await ledger.reserve("ab", Amount(), 1))
+    await ledger.close()
+    return (a.spent.tokens, a.held.tokens), (b.spent.tokens, b.held.tokens)
+
+
+@pytest.mark.timeout(3600 if FULL else 300)
+def test_racers_that_are_killed_never_spend_more_than_there_is_on_sqlite(
+    tmp_path: Path, nursery: Nursery
+) -> None:
+    for number in range(RACES):
+        _race(f"sqlite://{tmp_path / str(number)}/ledger.db", tmp_path, number, nursery)
+
+
+@pytest.mark.timeout(3600 if FULL else 300)
+def test_racers_that_are_killed_never_spend_more_than_there_is_on_redis(
+    tmp_path: Path, nursery: Nursery, server: RedisServer
+) -> None:
+    for number in range(RACES):
+        _race(f"redis://127.0.0.1:{server.port}/{number % 16}", tmp_path, number, nursery)
+        server.empty()
+
+
+@pytest.mark.timeout(3600 if FULL else 300)
+def test_a_redis_that_is_killed_itself_forgets_nothing_that_it_granted(
+    tmp_path: Path, nursery: Nursery, server: RedisServer
+) -> None:
+    for number in range(size(1, 20)):
+        _race(server.url, tmp_path, number, nursery, server)
+        server.empty()
+
+
+def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path, nursery: Nursery) -> None:
+    assert nursery.wait(nursery.fork("full_disk", str(tmp_path / "ledger.db"))) == 0
+
+
+def _race(
+    url: str, folder: Path, seed: int, nursery: Nursery, server: RedisServer | None = None
+) -> None:
+    """Let racers spend one budget and kill them, and now and then the *server*; then audit."""
+    draw = random.Random(seed)
+    diaries = folder / f"race-{seed}"
+    diaries.mkdir()
+    asyncio.run(_define(url, folder))
+    until = time.monotonic() + RACE_S
+    pids: list[int] = []
+    started = 0
+    while time.monotonic() < until:
+        while len(pids) < RACERS:
+            started += 1
+            diary = str(diaries / str(started))
+            left = until - time.monotonic()
+            pids.append(nursery.fork("racer", url, diary, seed * 1000 + started, left))
+        time.sleep(draw.uniform(0.02, 0.2))
+        if server is not None and draw.random() < 0.3:
+            server.kill()
+            server.start()
+        else:
+            nursery.kill(pids.pop(draw.randrange(len(pids))))
+    for pid in pids:
+        nursery.wait(pid)
+    account, findings = asyncio.run(_settled(url, folder))
+    assert findings == []
+    true = _true_spend(diaries)
+    assert true <= account.spent.nano_usd <= LIMIT
+    if server is None:
+        assert account.spent.nano_usd >= 0.8 * LIMIT  # it was a race for the last of it
+
+
+async def _define(url: str, state: Path) -> None:
+    ledger = open_ledger(url, {"QWEN3_ROUTER_STATE": str(state)})
+    await ledger.start()
+    await ledger.define([Budget("account", "lifetime", nano_usd=LIMIT), Budget("key", "day")])
+    await ledger.close()
+
+
+async def _settled(url: str, state: Path) -> tuple[Room, list[object]]:
+    """Return the account once everything that is held is overdue, and what does not add up."""
+    ledger = open_ledger(url, {"QWEN3_ROUTER_STATE": str(state)})
+    await asyncio.sleep(HELD_S)
+    async with asyncio.timeout(20):
+        while True:
+            await ledger.sweep()
+            (account,) = await ledger.rooms(["account"])
+            if account.held == Amount():
+                break
+    findings: list[object] = [*await ledger.check()]
+    await ledger.close()
+    return account, findings
+
+
+def _true_spend(diaries: Path) -> int:
+    """Return the most that providers can have billed, by what the racers wrote down."""
+    billed: dict[str, int] = {}
+    for diary in diaries.iterdir():
+        for line in diary.read_text().splitlines():
+            words = line.split()
+            if len(words) == 3 or words[0] == "r":
+                billed[words[1]] = 0 if words[0] == "r" else int(words[2])
+    return sum(billed.values())
