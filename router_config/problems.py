@@ -72,7 +72,8 @@ class ConfigError(Exception):
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
-        return "\n".join(str(problem) for problem in self.problems)
+        # Not the warnings: whoever reads this wants to know what has to be changed.
+        return "\n".join(str(one) for one in self.problems if one.severity == "error")
 
 
 def in_file_order(problems: Iterable[Problem]) -> list[Problem]:
