@@ -26,7 +26,7 @@ __all__ = [
     "wrap_app",
 ]
 
-TESTED = "1.108.0"
+TESTED = "1.108.7"
 # Releases with malicious code, withdrawn from the index; refused by name should a mirror have them.
 BANNED = ("1.82.7", "1.82.8")
 NEEDED = {
