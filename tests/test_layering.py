@@ -91,6 +91,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_ledger_epochs": "",
         "_ledger_file": "_ledger _ledger_mounts",
         "_ledger_fitness": "",
+        "_ledger_forecast": "_ledger",
         "_ledger_journal": "_ledger _ledger_line _ledger_time",
         "_ledger_line": "_ledger _ledger_epochs _ledger_fitness",
         "_ledger_mounts": "",

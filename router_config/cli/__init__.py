@@ -22,6 +22,8 @@ COMMANDS: Mapping[str, str] = {
     "serve": "router_config.cli.serve",
     "validate": "router_config.cli.validate",
     "explain": "router_config.cli.explain",
+    "budget": "router_config.cli.budget",
+    "estimate": "router_config.cli.estimate",
     "key": "router_config.cli.key",
     "bench": "router_config.cli.bench",
 }
