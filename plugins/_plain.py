@@ -103,15 +103,13 @@ async def lost(exchange: Exchange, money: Money) -> None:
 
 
 async def take(
-    exchange: Exchange, response: Any, candidate: Candidate | None, now: float, money: Money
+    exchange: Exchange, response: Any, candidate: Candidate, now: float, money: Money
 ) -> None:
     """Put the vectors of LiteLLM's `EmbeddingResponse` into the plan, in order and checked.
 
     Raises:
         ProviderFault: CORRUPT; the reply is not one good vector of 4096 per input.
     """
-    if candidate is None:
-        raise ProviderFault(Fault.CORRUPT, "the reply came from a deployment outside the config")
     plan = _plan(exchange)
     try:
         tokens, cost = _take(plan, response, candidate)

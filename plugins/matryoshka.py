@@ -6,6 +6,7 @@ LiteLLM's own client brought (any other), so floats of ours never become Python 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,6 +46,22 @@ class Matryoshka(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
             return None  # ours ask for themselves
         return {**kwargs, **_plain.call(exchange.plan, candidate, info, runtime.clock())}
 
+    async def async_post_call_success_deployment_hook(
+        self, request_data: dict[str, Any], response: Any, call_type: Any
+    ) -> None:
+        """Take the vectors of a deployment of LiteLLM's own, before their cost is told."""
+        exchange = _lead.exchange_of(request_data)
+        if exchange is None or exchange.plan is None:
+            return
+        runtime = _runtime.current()
+        candidate = runtime.candidate((request_data.get("model_info") or {}).get("id"))
+        if candidate is None or candidate.endpoint.target is not None:
+            return
+        with contextlib.suppress(ProviderFault):  # it is noted, and the vectors stay missing
+            await _plain.take(exchange, response, candidate, runtime.clock(), runtime.money)
+            # All of the request, whoever served it: LiteLLM sees one call and prices only that.
+            response._hidden_params["response_cost"] = exchange.plan.cost_nano_usd / 1e9
+
     async def async_post_call_failure_deployment_hook(
         self,
         request_data: Mapping[str, Any],
@@ -71,18 +88,13 @@ class Matryoshka(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
             return response
         plan = exchange.plan
         hidden = getattr(response, "_hidden_params", None) or {}
-        try:
-            if plan.missing():
-                candidate = runtime.candidate(hidden.get("model_id"))
-                now = runtime.clock()
-                await _plain.take(exchange, response, candidate, now, runtime.money)
-            if plan.size() < _APART_FROM_NUMBERS:
-                body = _reply.body(plan)
-            else:
-                body = await apart(lambda: _reply.body(plan))
-        except ProviderFault:
+        if plan.missing():
             exchange.error = plan.failure(runtime.clock())
-            raise _lead.http_exception(exchange.error) from None
+            raise _lead.http_exception(exchange.error)
+        if plan.size() < _APART_FROM_NUMBERS:
+            body = _reply.body(plan)
+        else:
+            body = await apart(lambda: _reply.body(plan))
         headers = {
             **_litellm.reply_headers(data, user_api_key_dict, hidden, plan.cost_nano_usd / 1e9),
             **_reply.headers(plan),
