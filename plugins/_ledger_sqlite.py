@@ -177,12 +177,16 @@ class SqliteLedger:
         job.future = job.loop.create_future()
         self._writer.put(job)
         try:
-            async with asyncio.timeout(timeout_s):
-                return await job.future
-        except TimeoutError:
-            self._writer.give_up(job)
-            reason = f"the ledger {self.path} was not free for {timeout_s:g} s"
-            raise LedgerUnavailable(reason) from None
+            # Not `asyncio.timeout`: where the event loop itself was busy for that long, the answer
+            # is there when the time is up, and must not be thrown away.
+            await asyncio.wait([job.future], timeout=timeout_s)
         except asyncio.CancelledError:
+            job.future.cancel()
             self._writer.give_up(job)
             raise
+        if not job.future.done():
+            job.future.cancel()
+            self._writer.give_up(job)
+            reason = f"the ledger {self.path} was not free for {timeout_s:g} s"
+            raise LedgerUnavailable(reason)
+        return job.future.result()
