@@ -34,6 +34,7 @@ log = logging.getLogger("qwen3_router.ledger")
 
 _END_S = 5.0
 _RESTART_S = 0.5
+_UNSENT_S = 10.0
 _RAISES: dict[str, Callable[..., Exception]] = {
     "BudgetExhausted": BudgetExhausted,
     "LedgerUnavailable": LedgerUnavailable,
@@ -49,7 +50,7 @@ class _Step:
     args: Sequence[Any]
     owed: bool
     future: asyncio.Future[Any] | None
-    sent_at: float = float("inf")  # by the event loop's clock
+    sent_at: float = 0.0  # by the event loop's clock; at first, when it ought to be at the latest
 
 
 class Apart:
@@ -134,6 +135,7 @@ class _Link(asyncio.Protocol):
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._number += 1
+        step.sent_at = self._loop.time() + _UNSENT_S
         self._asked[self._number] = step
         wall_us = None if self._wall_us is None else self._wall_us()
         self._unsent.append((self._number, step.name, step.args, step.owed, wall_us))
