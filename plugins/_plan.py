@@ -211,8 +211,9 @@ class Plan:
 
     def _short_of_money(self) -> bool:
         """Tell whether a budget, and not only a missing key, kept somebody from being asked."""
+        least = min((self.counts[i] for i in self.missing()), default=0)
         return bool(self._turned_down) or any(
-            one.off is None and self.no_room(one, 1, min(self.counts, default=0)) is not None
+            one.off is None and self.no_room(one, 1, least) is not None
             for group in self.groups
             for one in group
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -139,3 +140,16 @@ def test_a_deployment_too_small_for_the_longest_input_is_passed_over() -> None:
     chosen = request.next(lambda: 0.0, 0.0)
     assert chosen is not None
     assert chosen.id == "large"
+
+
+def test_a_deployment_too_small_for_what_is_done_already_may_take_the_rest() -> None:
+    request = plan(
+        [[candidate("large", max_tokens=11), candidate("small", order=2, max_tokens=10)]],
+        counts=(11, 3),
+    )
+    large, small = request.groups[0]
+    assert request.admits(small) is not None
+    request.begin(large)
+    rows = np.eye(1, 4096, dtype=np.float32)
+    request.accept([0], rows, large, tokens=11, cost_nano_usd=0)
+    assert request.next(lambda: 0.0, 0.0) is small
