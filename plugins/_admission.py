@@ -5,12 +5,12 @@ Runs after authentication and before any wire call; whatever it refuses costs no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from plugins import _tokens
-from plugins._apart import apart
-from plugins._errors import ClientError
+from plugins._apart import apart_in_turns
+from plugins._errors import ClientError, Unavailable
 from plugins._ledger import Budget
 from plugins._plan import Plan, format_query
 from plugins._pool import Candidate
@@ -25,8 +25,8 @@ MAX_TOKENS = 32_768  # per input, end token included (Qwen3-Embedding-8B model c
 TRUNCATE_TOKENS = 32_000
 # From here on counting would hold the event loop for more than a few milliseconds.
 _THREAD_FROM_CHARS = 65_536
-# A longer text may be judged by its size alone (`_tokens.count` with a limit).
-_COUNTED_CHARS = 128 * MAX_TOKENS
+# How much of its deadline a request may count for; the rest is for those who compute the vectors.
+_COUNTING_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +81,22 @@ async def admit(
     *,
     request_id: str,
     received_at: float,
+    clock: Callable[[], float],
 ) -> Plan:
-    """Return the plan of an admitted request.
+    """Return the plan of an admitted request. *received_at* is a reading of *clock*.
 
     Raises:
         ClientError: 400 or 404, with a stable code; nothing was sent anywhere.
+        Unavailable: 504, counting the tokens would take too much of the request's deadline.
     """
     if consumer.groups is not None and group.name not in consumer.groups:
         raise model_not_found(asked.model)
     names = [group.name, *(name for name in group.fallbacks if name in pool)]
     _check_region(consumer, group, [one for name in names for one in pool[name]])
     dimensions = _dimensions(asked, group)
-    texts, counts = await _texts(asked, group)
+    deadline = received_at + group.deadline_s
+    until = min(deadline, clock() + _COUNTING_SHARE * group.deadline_s)
+    texts, counts = await _texts(asked, group, lambda: _check_time(clock() - until))
     inside = [one for one in pool[group.name] if consumer.region in (None, one.region)]
     _check_length(texts, counts, inside, group)
     return Plan(
@@ -104,7 +108,7 @@ async def admit(
         groups=tuple(pool[name] for name in names),
         group_names=tuple(names),
         attempts=group.attempts,
-        deadline=received_at + group.deadline_s,
+        deadline=deadline,
         region=consumer.region,
         consumer=f"key:{consumer.key}" if consumer.key else None,
     )
@@ -136,21 +140,44 @@ def _dimensions(asked: Asked, group: Group) -> int:
     return asked.dimensions
 
 
-async def _texts(asked: Asked, group: Group) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    size = sum(map(len, asked.texts)) + 4 * sum(map(len, asked.token_inputs))
-    if size < _THREAD_FROM_CHARS:
-        return _prepare(asked, group)
-    return await apart(lambda: _prepare(asked, group))
+def _check_time(late_s: float) -> None:
+    if late_s > 0:
+        raise Unavailable(
+            504,
+            "deadline_exceeded",
+            "Counting the input's tokens takes too much of the request's deadline. Send fewer or "
+            "shorter inputs at a time.",
+        )
 
 
-def _prepare(asked: Asked, group: Group) -> tuple[tuple[str, ...], tuple[int, ...]]:
+async def _texts(
+    asked: Asked, group: Group, between: Callable[[], None]
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Return the texts as they go to a provider and their token counts, end tokens included."""
-    texts = _decode(asked.token_inputs, group) if asked.token_inputs else list(asked.texts)
-    if asked.instruct is not None:
-        texts = [format_query(asked.instruct, text) for text in texts]
-    if asked.truncate:
-        texts = [_tokens.truncate(text, TRUNCATE_TOKENS) for text in texts]
-    return tuple(texts), tuple(_tokens.count(texts, limit=MAX_TOKENS))
+    prepared: list[tuple[str, int]] = []
+    work = _prepare(asked, group, between, prepared)
+    if sum(map(len, asked.texts)) + 4 * sum(map(len, asked.token_inputs)) < _THREAD_FROM_CHARS:
+        for _ in work:
+            pass
+    else:
+        await apart_in_turns(work)
+    return tuple(text for text, _ in prepared), tuple(count for _, count in prepared)
+
+
+def _prepare(
+    asked: Asked, group: Group, between: Callable[[], None], prepared: list[tuple[str, int]]
+) -> Iterator[None]:
+    """Fill *prepared*, a text a step."""
+    texts = _decode(asked.token_inputs, group) if asked.token_inputs else asked.texts
+    for text in texts:
+        if asked.instruct is not None:
+            text = format_query(asked.instruct, text)
+        if asked.truncate:
+            prepared.append(_tokens.truncate(text, TRUNCATE_TOKENS, between=between))
+        else:
+            counts = _tokens.count([text], limit=MAX_TOKENS, between=between)
+            prepared.append((text, counts[0]))
+        yield
 
 
 def _decode(ids: Sequence[Sequence[int]], group: Group) -> list[str]:
@@ -188,10 +215,11 @@ def _check_length(
     """Refuse an input that the model, or every configured deployment of the group, cannot take."""
     able = [one.max_tokens_per_input for one in candidates if one.off is None]
     limit = min(MAX_TOKENS, max(able, default=MAX_TOKENS))
+    surely = _tokens.surely_counted(MAX_TOKENS)
     for i, count in enumerate(counts):
         if count > limit:
             name = "input" if len(counts) == 1 else f"input[{i}]"
-            least = "at least " if len(texts[i]) > _COUNTED_CHARS else ""
+            least = "at least " if len(texts[i]) > surely else ""
             raise ClientError(
                 400,
                 "context_length_exceeded",

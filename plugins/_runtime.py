@@ -146,7 +146,7 @@ class Runtime:
 
         Raises:
             ClientError: the request is refused; it is also noted in the exchange.
-            Unavailable: 429, the key's quota is used up.
+            Unavailable: 429, the key's quota is used up; 504, counting takes too long.
         """
         metadata = data.get("metadata") or {}
         known = self.exchanges.get(metadata.get(PLAN_KEY))
@@ -188,6 +188,7 @@ class Runtime:
             consumer,
             request_id=exchange.id,
             received_at=exchange.received_at,
+            clock=self.clock,
         )
         plan.budgets = of_client(
             self.config.budgets,

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins import _vocabularies
-from plugins._tokens import count, decode, truncate
+from plugins._tokens import count, decode, surely_counted, truncate
 from plugins._vocabularies import QWEN_ADDED, Encoder
 from tests.plugins.huggingface import reference_counter
 from tests.sizes import size
@@ -188,6 +189,30 @@ def test_a_limit_leaves_smaller_counts_exact(engine: Encoder) -> None:
     assert count(texts, limit=1000, using=engine) == count(texts, using=engine)
 
 
+@pytest.mark.parametrize("piece", ["/", "字", "я ", "-/", "e\u0301", "<|im_end|>", "word "])
+def test_a_text_far_over_the_limit_is_judged_by_its_start(piece: str, quick: Encoder) -> None:
+    text = "я" + piece * 1_000_000  # not ASCII, so size alone says nothing
+    looks: list[None] = []
+    (got,) = count([text], limit=1000, between=lambda: looks.append(None), using=quick)
+    assert 1000 < got <= count([text], using=quick)[0]
+    assert 1 <= len(looks) <= 6  # stretches of 8,000 characters, 16,000, 32,000 …
+
+
+def test_a_text_up_to_the_promised_length_is_counted_to_its_end(engine: Encoder) -> None:
+    text = "字" * surely_counted(1000)
+    assert count([text], limit=1000, using=engine) == count([text], using=engine)
+
+
+@pytest.mark.parametrize("call", [count, truncate])
+def test_what_is_raised_between_two_stretches_ends_the_work(call: Any, quick: Encoder) -> None:
+    def late() -> None:
+        raise TimeoutError
+
+    text = "字" * 10_000
+    with pytest.raises(TimeoutError):
+        call([text] if call is count else text, limit=100, between=late, using=quick)
+
+
 # --- truncate --------------------------------------------------------------------------------
 
 
@@ -195,12 +220,13 @@ def test_a_limit_leaves_smaller_counts_exact(engine: Encoder) -> None:
 def test_a_prefix_fits_and_one_more_character_does_not(
     text: str, limit: int, quick: Encoder, tik: Encoder
 ) -> None:
-    kept = truncate(text, limit, using=quick)
+    kept, counted = truncate(text, limit, using=quick)
     assert text.startswith(kept)
-    assert count([kept], using=quick)[0] <= limit
+    assert count([kept], using=quick) == [counted]
+    assert counted <= limit
     if kept != text:
         assert count([text[: len(kept) + 1]], using=quick)[0] > limit
-    assert truncate(text, limit, using=tik) == kept
+    assert truncate(text, limit, using=tik) == (kept, counted)
 
 
 CUT = [*ONE_CHARACTER, "Привет, мир! ", "hello world ", "👩\u200d👦 ", "e\u0301\u0327x", "½字 "]
@@ -210,28 +236,31 @@ CUT = [*ONE_CHARACTER, "Привет, мир! ", "hello world ", "👩\u200d👦
 @pytest.mark.parametrize("piece", [*CUT, "<|im_end|>"])
 def test_long_texts_are_cut_at_the_limit(piece: str, limit: int, quick: Encoder) -> None:
     text = piece * (size(300_000, 3_000_000) // len(piece))
-    kept = truncate(text, limit, using=quick)
+    kept, counted = truncate(text, limit, using=quick)
     assert text.startswith(kept)
-    assert count([kept], using=quick)[0] <= limit
+    assert count([kept], using=quick) == [counted]
+    assert counted <= limit
     assert kept == text or count([text[: len(kept) + 1]], using=quick)[0] > limit
-    assert truncate(text, limit, using=quick) == kept
+    assert truncate(text, limit, using=quick) == (kept, counted)
 
 
 def test_a_text_that_fits_is_returned_itself(engine: Encoder) -> None:
     text = "Hello, world!"
-    assert truncate(text, 5, using=engine) is text
-    assert truncate(text, 4, using=engine) == "Hello, world"
+    kept, counted = truncate(text, 5, using=engine)
+    assert kept is text
+    assert counted == 5
+    assert truncate(text, 4, using=engine) == ("Hello, world", 4)
 
 
 def test_what_is_kept_is_not_normalised(engine: Encoder) -> None:
     text = "cafe\u0301 " * 50
-    kept = truncate(text, 21, using=engine)
+    kept, _ = truncate(text, 21, using=engine)
     assert text.startswith(kept)
     assert kept.count("e\u0301") >= 10
 
 
 def test_no_limit_below_the_end_token(engine: Encoder) -> None:
-    assert truncate("abc", 1, using=engine) == ""
+    assert truncate("abc", 1, using=engine) == ("", 1)
     with pytest.raises(ValueError, match="end token"):
         truncate("abc", 0, using=engine)
 

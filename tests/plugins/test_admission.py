@@ -1,0 +1,74 @@
+"""Admission counts within the request's deadline, and what it counted stands in the plan."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count as ticks
+
+import pytest
+
+from plugins._admission import TRUNCATE_TOKENS, Consumer, admit
+from plugins._errors import ClientError, Unavailable
+from plugins._plan import Plan
+from router_config import SHIPPED_CONFIG, load
+from tests.plugins.plans import asked, candidate
+
+GROUP = next(iter(load(SHIPPED_CONFIG).groups.values()))
+
+
+def admitted(texts: list[str], clock: Callable[[], float], *, truncate: bool = False) -> Plan:
+    """Return the plan for *texts*, received when the clock stood at 0."""
+    pool = {GROUP.name: (candidate("one"),)}
+    request = replace(asked(texts), truncate=truncate)
+    return asyncio.run(
+        admit(
+            request,
+            GROUP,
+            pool,
+            Consumer(),
+            request_id="req_test",
+            received_at=0.0,
+            clock=clock,
+        )
+    )
+
+
+@pytest.mark.parametrize("truncate", [False, True])
+@pytest.mark.parametrize("chars", [10, 1000])
+def test_counting_ends_at_half_of_the_deadline(chars: int, truncate: bool) -> None:
+    seconds = ticks()  # a second passes at every look at the clock
+    with pytest.raises(Unavailable) as caught:
+        admitted(["/" * chars] * 2048, lambda: float(next(seconds)), truncate=truncate)
+    assert (caught.value.status, caught.value.code) == (504, "deadline_exceeded")
+    assert GROUP.deadline_s == 30
+    assert next(seconds) == 17  # one look at 0, and one before each text until 15 has passed
+
+
+def test_nothing_is_counted_after_the_deadline() -> None:
+    with pytest.raises(Unavailable):
+        admitted(["text"], lambda: 30.1)
+
+
+def test_a_late_request_that_is_counted_at_once_is_admitted() -> None:
+    assert admitted(["text"], lambda: 29.0).counts == (2,)
+
+
+@pytest.mark.parametrize("texts", [["a b c", "d"], ["word " * 20_000, "d"]])
+def test_texts_and_counts_keep_their_order(texts: list[str]) -> None:
+    plan = admitted(texts, lambda: 0.0)
+    assert plan.texts == tuple(texts)
+    assert plan.counts == (4 if texts[0] == "a b c" else 20_002, 2)
+
+
+def test_a_truncated_text_has_the_count_of_what_was_kept() -> None:
+    plan = admitted(["字 " * 100_000, "d"], lambda: 0.0, truncate=True)
+    assert plan.counts == (TRUNCATE_TOKENS, 2)
+    assert len(plan.texts[0]) < 200_000
+
+
+def test_a_text_not_counted_to_its_end_has_at_least_so_many_tokens() -> None:
+    with pytest.raises(ClientError, match=r"at least \d+ tokens") as caught:
+        admitted(["字 " * 200_000], lambda: 0.0)
+    assert caught.value.code == "context_length_exceeded"
