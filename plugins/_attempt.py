@@ -134,16 +134,20 @@ async def attempt(
         unsent = ProviderFault(Fault.CANCELLED, "the call was not admitted", sent=False)
         outcome = _failed(what, unsent, clock() - started)
         raise
+    except Exception as error:
+        # A bug of ours must not end a request that another deployment can serve. Its text and
+        # traceback may hold the client's texts, so only its kind is told.
+        broken = ProviderFault(Fault.SERVER, f"internal error ({type(error).__name__})")
+        outcome = _failed(what, broken, clock() - started)
+        raise broken from None
     except asyncio.CancelledError:
         left = ProviderFault(Fault.CANCELLED, "the request was cancelled while the call was open")
         outcome = _failed(what, left, clock() - started)
         raise
     finally:
-        if outcome is None:  # a bug of ours: still one outcome, counted as spent
-            broken = ProviderFault(Fault.SERVER, "internal error while the call was open")
-            outcome = _failed(what, broken, clock() - started)
         for watcher in agreed:  # only those who agreed have something to close
-            await watcher.after(what, outcome)
+            if outcome is not None:
+                await watcher.after(what, outcome)
 
 
 def _bill(what: Attempt, reply: WireReply) -> tuple[int, int]:

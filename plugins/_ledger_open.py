@@ -20,8 +20,10 @@ from router_config import EnvRef
 __all__ = ["budget_of", "open_ledger", "quota", "run_apart", "sqlite_path"]
 
 
-def open_ledger(where: str | EnvRef, environ: Mapping[str, str]) -> Ledger:
+def open_ledger(where: str | EnvRef, environ: Mapping[str, str], *, apart: bool = True) -> Ledger:
     """Return the ledger at *where* (`Config.ledger`); nothing is opened before its first use.
+
+    *apart* is for a proxy: SQLite's writer is then a child process (see `SqliteLedger`).
 
     Raises:
         LedgerUnfit: the variable is not set, or names no ledger.
@@ -29,7 +31,7 @@ def open_ledger(where: str | EnvRef, environ: Mapping[str, str]) -> Ledger:
     url = _resolved(where, environ)
     path = _path(url, environ)
     if path is not None:
-        return SqliteLedger(path)
+        return SqliteLedger(path, apart=apart)
     from plugins._ledger_redis import RedisLedger  # only who uses Redis needs its client
 
     return RedisLedger(url, epochs=Epochs(epochs_path(state_folder(environ), url)))

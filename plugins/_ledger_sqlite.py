@@ -1,6 +1,7 @@
 """The ledger on SQLite: one file for all processes of one user and machine.
 
-Writes wait for `_ledger_writer`'s thread; the event loop never touches the file.
+Steps are done by the one writer of this process, which a proxy has in a child process and a command
+in a thread; the event loop never touches the file.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from plugins._ledger import (
     Room,
     new_id,
 )
+from plugins._ledger_apart import Apart
 from plugins._ledger_file import LedgerFile, reader, unavailable
-from plugins._ledger_sql import Books
+from plugins._ledger_here import Here
 from plugins._ledger_time import micros
-from plugins._ledger_writer import Job, Writer
+from plugins._ledger_writer import Writer
 
 __all__ = ["SqliteLedger"]
 
@@ -40,72 +42,81 @@ _PAUSE_S = 0.02  # between two transactions of a fold, for those who wait
 class SqliteLedger:
     """A `Ledger` in the file *path*.
 
-    *wall* gives seconds since 1970. *step* is told where a transaction stands, so that tests can
-    end the process there. A request waits *timeout_s* for its turn.
+    *apart* has the writer in a child process, as a busy event loop needs it. *wall* replaces the
+    clock (seconds since 1970) in tests. *step* is told where a transaction stands, so that tests
+    can end the process there; not with *apart*. A request waits *timeout_s* for its turn.
     """
 
     def __init__(
         self,
         path: Path,
         *,
-        wall: Callable[[], float] = time.time,
+        apart: bool = False,
+        wall: Callable[[], float] | None = None,
         step: Callable[[str], None] = lambda _: None,
         timeout_s: float = 2.0,
     ) -> None:
         self.path = path
-        self._wall = wall
+        self._wall = wall or time.time
         self._timeout_s = timeout_s
-        self._writer = Writer(LedgerFile(path), self._wall_us, step)
+        self._writer: Apart | Here
+        if apart:
+            self._writer = Apart(path, None if wall is None else self._wall_us)
+        else:
+            self._writer = Here(Writer(LedgerFile(path), self._wall_us, step))
         self._closed = False
 
     async def start(self) -> None:
         """Open the file, made if it is not there. Raises `LedgerUnfit`."""
-        await self._do(Job(look=lambda db: None), _UPKEEP_TIMEOUT_S)
+        await self._do("open", timeout_s=_UPKEEP_TIMEOUT_S)
 
     async def define(self, budgets: Sequence[Budget]) -> None:
         """Set limits and periods."""
-        await self._do(Job(lambda books: books.define(budgets)), _UPKEEP_TIMEOUT_S)
+        await self._do("define", tuple(budgets), timeout_s=_UPKEEP_TIMEOUT_S)
 
     async def reserve(
         self, names: Sequence[str], amount: Amount, ttl_s: float, *, note: str = ""
     ) -> Reservation:
         """Hold *amount* on all named budgets, or on none."""
-        id_ = new_id(self._wall())
+        wall_s = self._wall()
+        id_ = new_id(wall_s)
         amount.checked()
         if not names:
-            return Reservation(id_, (), amount, self._wall() + ttl_s)
-        ttl_us = micros(ttl_s)
-        return await self._act(lambda books: books.reserve(id_, names, amount, ttl_us, note))
+            return Reservation(id_, (), amount, wall_s + ttl_s)
+        held: Reservation = await self._do(
+            "reserve", id_, tuple(names), amount, micros(ttl_s), note
+        )
+        return held
 
     async def settle(self, reservation: Reservation, actual: Amount) -> tuple[Crossing, ...]:
         """Book *actual* and end the reservation."""
         actual.checked()
         if not reservation.rows:
             return ()
-        return await self._owe(lambda books: books.settle(reservation, actual)) or ()
+        return await self._owe("settle", reservation, actual)
 
     async def release(self, reservation: Reservation) -> None:
         """Give the hold back."""
         if reservation.rows:
-            await self._owe(lambda books: books.release(reservation))
+            await self._owe("release", reservation)
 
     async def sweep(self) -> tuple[Crossing, ...]:
         """Expire what is overdue."""
-        return await self._act(lambda books: books.sweep())
+        crossings: tuple[Crossing, ...] = await self._do("sweep")
+        return crossings
 
     async def adjust(
         self, name: str, amount: Amount, reason: str, who: str
     ) -> tuple[Crossing, ...]:
         """Add *amount* to what is spent in the present period."""
         amount.checked(signed=True)
-        return await self._act(lambda books: books.adjust(name, amount, reason, who))
+        crossings: tuple[Crossing, ...] = await self._do("adjust", name, amount, reason, who)
+        return crossings
 
     async def rooms(self, names: Sequence[str] | None = None) -> list[Room]:
         """Return the state of the named budgets, or of all."""
-        wall_us = self._wall_us()
-        look = Job(look=lambda db: _ledger_upkeep.rooms(db, names, wall_us))
-        result: list[Room] = await self._do(look, self._timeout_s)
-        return result
+        rooms: list[Room] = await self._do("rooms", None if names is None else tuple(names))
+        return rooms
 
     async def check(self) -> list[Finding]:
         """Hold the counters against the journal and the open reservations."""
@@ -120,42 +131,43 @@ class SqliteLedger:
 
     async def accept(self, reason: str, who: str) -> None:
         """Go on with the store as it is."""
-        mend = Job(mend=lambda db: _ledger_upkeep.accept(db, self._wall_us(), reason, who))
-        await self._do(mend, _UPKEEP_TIMEOUT_S)
+        await self._do("accept", reason, who, timeout_s=_UPKEEP_TIMEOUT_S)
 
     async def fold(self, before: float) -> int:
         """Add old postings up by day, in transactions that are short each."""
-        before_us = micros(before)
         folded = 0
-        while done := await self._alone(lambda db: _ledger_upkeep.fold(db, before_us)):
+        while done := await self._part("fold", micros(before)):
             folded += done
-        while await self._alone(lambda db: _ledger_upkeep.merge(db, before_us)):
+        while await self._part("merge", micros(before)):
             pass
         return folded
 
     async def close(self) -> None:
         """Book what is owed, as far as the file can be written, and let go of it."""
         self._closed = True
-        await asyncio.to_thread(self._writer.finish)
+        await self._writer.close()
 
     def _wall_us(self) -> int:
         return micros(self._wall())
 
-    async def _act(self, act: Callable[[Books], T]) -> T:
-        result: T = await self._do(Job(act), self._timeout_s)
-        return result
+    async def _do(self, name: str, *args: Any, timeout_s: float | None = None) -> Any:
+        if self._closed:
+            raise LedgerUnavailable(f"the ledger {self.path} was closed")
+        return await self._writer.do(name, args, timeout_s or self._timeout_s, owed=False)
 
-    async def _owe(self, act: Callable[[Books], T]) -> T | None:
-        """Have *act* done, now or when the file can be written again."""
+    async def _owe(self, name: str, *args: Any) -> tuple[Crossing, ...]:
+        """Have it done, now or when the file can be written again."""
+        if self._closed:
+            raise LedgerUnavailable(f"the ledger {self.path} was closed")
         with contextlib.suppress(LedgerUnavailable):
-            result: T = await self._do(Job(act, owed=True), self._timeout_s)
-            return result
-        return None
+            return await self._writer.do(name, args, self._timeout_s, owed=True) or ()
+        return ()
 
-    async def _alone(self, act: Callable[[sqlite3.Connection], int]) -> int:
-        result: int = await self._do(Job(alone=act), _UPKEEP_TIMEOUT_S)
+    async def _part(self, name: str, before_us: int) -> int:
+        """Do a part of a fold, and let others go before the next."""
+        done: int = await self._do(name, before_us, timeout_s=_UPKEEP_TIMEOUT_S)
         await asyncio.sleep(_PAUSE_S)
-        return result
+        return done
 
     async def _beside(self, look: Callable[[sqlite3.Connection], T]) -> T:
         """Run *look* beside the requests, on a connection of its own."""
@@ -169,24 +181,3 @@ class SqliteLedger:
                     raise unavailable(self.path, error) from None
 
         return await asyncio.to_thread(run)
-
-    async def _do(self, job: Job, timeout_s: float) -> Any:
-        if self._closed:
-            raise LedgerUnavailable(f"the ledger {self.path} was closed")
-        job.loop = asyncio.get_running_loop()
-        job.future = job.loop.create_future()
-        self._writer.put(job)
-        try:
-            # Not `asyncio.timeout`: where the event loop itself was busy for that long, the answer
-            # is there when the time is up, and must not be thrown away.
-            await asyncio.wait([job.future], timeout=timeout_s)
-        except asyncio.CancelledError:
-            job.future.cancel()
-            self._writer.give_up(job)
-            raise
-        if not job.future.done():
-            job.future.cancel()
-            self._writer.give_up(job)
-            reason = f"the ledger {self.path} was not free for {timeout_s:g} s"
-            raise LedgerUnavailable(reason)
-        return job.future.result()

@@ -1,72 +1,60 @@
-"""The one thread of a process that writes the SQLite ledger, many waiting steps per transaction.
+"""Who writes the SQLite ledger: one at a time in a process, many waiting steps per transaction.
 
 While the file is another process's turn, or the disk is being flushed, steps gather; the next
-transaction takes them all. That is what lets 2,000 reservations a second share a few hundred
+transaction takes them all. That is what lets thousands of reservations a second share a few hundred
 flushes. A step is answered after its transaction is on the disk, never before.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
-import queue
 import sqlite3
-import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from plugins._ledger import BudgetExhausted, LedgerUnavailable, Reservation, UnknownBudget
+from plugins import _ledger_upkeep
+from plugins._ledger import BudgetExhausted, LedgerUnavailable, UnknownBudget
 from plugins._ledger_file import LedgerFile, unavailable
 from plugins._ledger_sql import Books, Memory
 
-__all__ = ["Job", "Writer"]
+__all__ = ["TOGETHER", "Job", "Writer"]
 
 log = logging.getLogger("qwen3_router.ledger")
 
-_TOGETHER = 256  # steps that share a transaction at most
+TOGETHER = 256  # steps that share a transaction at most
 _OWED = 100_000  # outcomes that wait for a file that cannot be written
-_RETRY_S = 0.5
+_IN_BOOKS = frozenset({"define", "reserve", "settle", "release", "sweep", "adjust"})
+_LOOKS = frozenset({"open", "rooms"})
 
 
 class Job:
-    """One piece of work; exactly one of the first four says what.
+    """One step by name, with the arguments of the method that does it: of `Books` or of `Writer`.
 
-    *act* shares a transaction with others. *alone* has one of its own; so has *mend*, which is
-    also run on a ledger that is refused. *look* only reads. An *owed* job is done even if nobody
-    waits for it any more.
+    An *owed* one is done even if nobody waits for it any more. *waiter* is whatever the one who
+    made it wants to find in it again.
     """
 
-    __slots__ = (
-        "act", "alone", "error", "future", "given_up", "look", "loop", "mend", "owed", "result"
-    )  # fmt: skip
+    __slots__ = ("args", "error", "given_up", "name", "owed", "result", "waiter")
 
     def __init__(
-        self,
-        act: Callable[[Books], Any] | None = None,
-        *,
-        alone: Callable[[sqlite3.Connection], Any] | None = None,
-        mend: Callable[[sqlite3.Connection], Any] | None = None,
-        look: Callable[[sqlite3.Connection], Any] | None = None,
-        owed: bool = False,
+        self, name: str, args: Sequence[Any] = (), *, owed: bool = False, waiter: Any = None
     ) -> None:
-        self.act = act
-        self.alone = alone
-        self.mend = mend
-        self.look = look
+        self.name = name
+        self.args = args
         self.owed = owed
+        self.waiter = waiter
         self.given_up = False
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.future: asyncio.Future[Any] | None = None
         self.result: Any = None
         self.error: Exception | None = None
 
 
 class Writer:
-    """Takes jobs from any event loop and does them in its thread, which `put` starts.
+    """Does jobs, in one thread.
 
-    *wall_us* gives microseconds since 1970; *step* is told where a transaction stands.
+    *wall_us* gives microseconds since 1970; *step* is told where a transaction stands. *owed* are
+    outcomes that could not be written yet; they go first in the next call of `work`.
     """
 
     def __init__(
@@ -76,91 +64,41 @@ class Writer:
         self._wall_us = wall_us
         self._step = step
         self._memory = Memory()
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._looks: list[Job] = []
-        self._owed: deque[Job] = deque(maxlen=_OWED)
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
-        self._ending = False
         self._away = False
+        self.owed: deque[Job] = deque(maxlen=_OWED)
 
-    def put(self, job: Job) -> None:
-        """Have *job* done."""
-        with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
-                self._thread.start()
-        self._jobs.put(job)
+    def work(self, jobs: Sequence[Job], more: Callable[[], Sequence[Job]]) -> list[Job]:
+        """Do *jobs*, and what *more* gives once it is the file's turn; return all, answered."""
+        looks = [job for job in jobs if job.name in _LOOKS]
+        writes = [*self.owed, *(job for job in jobs if job.name not in _LOOKS)]
+        self.owed.clear()
+        late: list[Job] = []
+        while writes and not self._write(writes, late, more):
+            pass
+        for job in (*looks, *late):
+            self._look(job)
+        return [*writes, *looks, *late]
 
-    def give_up(self, job: Job) -> None:
-        """Note in its event loop that nobody waits for *job* any more."""
-        job.given_up = not job.owed
-        # The answer may be there and yet unread: the wait was cancelled just before.
-        if job.future is not None and job.future.done() and not job.future.cancelled():
-            job.future.exception()
-            self._undo(job)
-
-    def finish(self) -> None:
-        """Do what is waiting, and end the thread; blocks until then."""
-        if self._thread is not None:
-            self._jobs.put(None)
-            self._thread.join()
-
-    def deliver(self, jobs: Sequence[Job]) -> None:
-        """Hand results to who waits for them; runs in their event loop."""
-        for job in jobs:
-            if job.future is None or job.future.done():
-                self._undo(job)
-            elif job.error is not None:
-                job.future.set_exception(job.error)
-            else:
-                job.future.set_result(job.result)
-
-    def _undo(self, job: Job) -> None:
-        if isinstance(job.result, Reservation):  # granted to nobody
-            self.put(Job(_releasing(job.result), owed=True))
-
-    def _work(self) -> None:
-        while not self._ending:
-            writes = self._take(wait=True)
-            if self._owed:
-                writes = [*self._owed, *writes]
-                self._owed.clear()
-            while writes and not self._run(writes):
-                pass
-            looks, self._looks = self._looks, []
-            for job in looks:
-                self._run_look(job)
-            self._answer(looks)
-        if self._owed:
-            self._run([*self._owed])
+    def close(self) -> None:
+        """Try what is owed once more, and let go of the file."""
+        if self.owed:
+            self.work((), list)
         self._file.close()
 
-    def _take(self, *, wait: bool) -> list[Job]:
-        """Return jobs that write; those that look are put aside."""
-        jobs: list[Job] = []
-        with contextlib.suppress(queue.Empty):
-            while len(jobs) < _TOGETHER:
-                first = wait and not jobs and not self._looks
-                timeout = _RETRY_S if self._owed else None
-                job = self._jobs.get(timeout=timeout) if first else self._jobs.get_nowait()
-                if job is None:
-                    self._ending = True
-                    break
-                (jobs if job.look is None else self._looks).append(job)
-        return jobs
+    def _write(self, jobs: list[Job], late: list[Job], more: Callable[[], Sequence[Job]]) -> bool:
+        """Do *jobs* and answer them; False to be called again, without one that broke.
 
-    def _run(self, jobs: list[Job]) -> bool:
-        """Do *jobs* and answer them; False to be called again, without one that broke."""
+        What *more* gives goes to *jobs*, or to *late* if it only looks.
+        """
         try:
             with self._file.locked():
                 self._step("locked")
-                if len(jobs) < _TOGETHER:
-                    jobs += self._take(wait=False)
-                self._transact([job for job in jobs if job.act is not None])
+                for job in more() if len(jobs) < TOGETHER else ():
+                    (late if job.name in _LOOKS else jobs).append(job)
+                self._transact([job for job in jobs if job.name in _IN_BOOKS])
                 for job in jobs:
-                    if job.act is None:
-                        self._run_alone(job)
+                    if job.name not in _IN_BOOKS:
+                        self._alone(job)
             self._step("committed")
         except _Broken:
             return False
@@ -172,7 +110,6 @@ class Writer:
             if self._away:
                 log.warning("the ledger %s is back", self._file.path)
             self._away = False
-        self._answer(jobs)
         return True
 
     def _transact(self, jobs: list[Job]) -> None:
@@ -183,11 +120,10 @@ class Writer:
             books = Books(db, self._memory, self._wall_us(), self._step)
             self._step("begun")
             for job in jobs:
-                assert job.act is not None
                 if job.given_up:  # while it waited for the file
                     continue
                 try:
-                    job.result, job.error = job.act(books), None
+                    job.result, job.error = getattr(books, job.name)(*job.args), None
                 except (BudgetExhausted, UnknownBudget, ValueError) as error:
                     job.error = error  # refused before anything was changed
                 except sqlite3.Error:
@@ -200,22 +136,26 @@ class Writer:
             books.flush()
             self._step("written")
 
-    def _run_alone(self, job: Job) -> None:
-        db = self._file.open() if job.mend is None else self._file.accept()
-        act = job.alone or job.mend
-        assert act is not None
+    def _alone(self, job: Job) -> None:
+        """Do upkeep, each in a transaction of its own."""
+        db = self._file.accept() if job.name == "accept" else self._file.open()
         with _transaction(db):
-            job.result = act(db)
+            if job.name == "accept":
+                _ledger_upkeep.accept(db, self._wall_us(), *job.args)
+            else:
+                part = {"fold": _ledger_upkeep.fold, "merge": _ledger_upkeep.merge}[job.name]
+                job.result = part(db, *job.args)
         self._memory.forget()
 
-    def _run_look(self, job: Job) -> None:
-        assert job.look is not None
+    def _look(self, job: Job) -> None:
         try:
             db = self._file.opened()
             if db is None:
                 with self._file.locked():
                     db = self._file.open()
-            job.result = job.look(db)
+            if job.name == "rooms":
+                (names,) = job.args
+                job.result = _ledger_upkeep.rooms(db, names, self._wall_us())
         except (LedgerUnavailable, UnknownBudget) as error:
             job.error = error
         except sqlite3.Error as error:
@@ -229,20 +169,10 @@ class Writer:
         for job in jobs:
             job.result, job.error = None, job.error if job.given_up else error
             if job.owed:
-                self._owed.append(Job(job.act, owed=True))
+                self.owed.append(Job(job.name, job.args, owed=True))
         if not self._away:
-            log.warning("%s; %d outcomes wait", error.reason, len(self._owed))
+            log.warning("%s; %d outcomes wait", error.reason, len(self.owed))
         self._away = True
-
-    def _answer(self, jobs: Sequence[Job]) -> None:
-        """Wake each event loop once for all that it waits for."""
-        by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
-        for job in jobs:
-            if job.loop is not None:
-                by_loop.setdefault(job.loop, []).append(job)
-        for loop, mine in by_loop.items():
-            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits
-                loop.call_soon_threadsafe(self.deliver, mine)
 
 
 class _Broken(Exception):
@@ -250,7 +180,7 @@ class _Broken(Exception):
 
 
 @contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Any:
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -259,7 +189,3 @@ def _transaction(db: sqlite3.Connection) -> Any:
         with contextlib.suppress(sqlite3.Error):
             db.execute("ROLLBACK")
         raise
-
-
-def _releasing(held: Reservation) -> Callable[[Books], None]:
-    return lambda books: books.release(held)

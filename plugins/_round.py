@@ -17,6 +17,10 @@ from plugins._pool import Candidate
 
 __all__ = ["serve"]
 
+# How much of the time left one attempt may take while somebody else could still be asked: an own
+# server may be slow for longer than a request lasts, and must not take the others' turn.
+_SHARE = 0.5
+
 
 async def serve(
     plan: Plan,
@@ -36,6 +40,7 @@ async def serve(
     """
     plan.begin(candidate)
     chunks = split(plan.counts, plan.missing(), candidate.max_inputs, candidate.max_tokens_per_call)
+    share = _SHARE if plan.next(lambda: 0.0, clock()) is not None else 1.0
     before = plan.calls
     ends: list[ProviderFault | TurnedDown | Unavailable] = []
     turns = asyncio.Semaphore(candidate.endpoint.concurrency)
@@ -45,7 +50,7 @@ async def serve(
             if ends:
                 return
             try:
-                await _call(plan, candidate, chunk, transport, watchers, clock, wall)
+                await _call(plan, candidate, chunk, share, transport, watchers, clock, wall)
             except (ProviderFault, TurnedDown, Unavailable) as end:
                 ends.append(end)
 
@@ -71,6 +76,7 @@ async def _call(
     plan: Plan,
     candidate: Candidate,
     chunk: list[int],
+    share: float,
     transport: Transport,
     watchers: Sequence[Watcher],
     clock: Callable[[], float],
@@ -88,7 +94,7 @@ async def _call(
             what,
             [plan.texts[i] for i in chunk],
             counts,
-            timeout_s=min(candidate.attempt_timeout_s(tokens), left),
+            timeout_s=min(candidate.attempt_timeout_s(tokens), left * share),
             transport=transport,
             watchers=watchers,
             clock=clock,

@@ -87,11 +87,13 @@ TABLE: dict[str, dict[str, str]] = {
         "_steer": "_exchange _plan _request",
         # Money: the contract, its arithmetic, and one store per group of modules.
         "_ledger": "_errors _ledger_time",
+        "_ledger_apart": "_ledger _ledger_server",
         "_ledger_book": "_ledger _ledger_time",
         "_ledger_epochs": "",
         "_ledger_file": "_ledger _ledger_mounts",
         "_ledger_fitness": "",
         "_ledger_forecast": "_ledger",
+        "_ledger_here": "_ledger _ledger_writer",
         "_ledger_journal": "_ledger _ledger_line _ledger_time",
         "_ledger_line": "_ledger _ledger_epochs _ledger_fitness",
         "_ledger_mounts": "",
@@ -100,11 +102,12 @@ TABLE: dict[str, dict[str, str]] = {
         "_ledger_redis": "_ledger _ledger_book _ledger_epochs _ledger_journal _ledger_line"
         " _ledger_time",
         "_ledger_sql": "_ledger _ledger_book _ledger_time",
-        "_ledger_sqlite": "_ledger _ledger_file _ledger_sql _ledger_time _ledger_upkeep"
-        " _ledger_writer",
+        "_ledger_server": "_ledger _ledger_file _ledger_time _ledger_writer",
+        "_ledger_sqlite": "_ledger _ledger_apart _ledger_file _ledger_here _ledger_time"
+        " _ledger_upkeep _ledger_writer",
         "_ledger_time": "",
         "_ledger_upkeep": "_ledger _ledger_sql _ledger_time",
-        "_ledger_writer": "_ledger _ledger_file _ledger_sql",
+        "_ledger_writer": "_ledger _ledger_file _ledger_sql _ledger_upkeep",
         "_state": "",
         # Pure parts.
         "_dialects": "_dialects.*",

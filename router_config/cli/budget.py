@@ -172,7 +172,7 @@ async def _adjust(args: argparse.Namespace, config: Config, ledger: Ledger | Non
     from plugins._ledger import Amount, UnknownBudget
     from plugins._ledger_open import budget_of, open_ledger
 
-    ours = ledger or open_ledger(config.ledger, os.environ)
+    ours = ledger or open_ledger(config.ledger, os.environ, apart=False)
     change = Amount(args.usd, args.tokens, args.requests)
     try:
         known = {room.budget.name for room in await ours.rooms()}

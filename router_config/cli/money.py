@@ -31,7 +31,7 @@ def with_ledger(
         # A ledger that is gone still has its lock; opening it says so.
         if path is not None and not (path.exists() or path.with_name(path.name + ".lock").exists()):
             return await use(None)
-        ledger = open_ledger(config.ledger, os.environ)
+        ledger = open_ledger(config.ledger, os.environ, apart=False)
         try:
             return await use(ledger)
         finally:

@@ -151,7 +151,8 @@ def racer(url: str, diary: str, seed: int, seconds: float) -> None:
                 await ledger.release(held)
 
     async def race() -> None:
-        ledger = open_ledger(url, {"QWEN3_ROUTER_STATE": str(Path(diary).parent.parent)})
+        environ = {"QWEN3_ROUTER_STATE": str(Path(diary).parent.parent)}
+        ledger = open_ledger(url, environ, apart=seed % 2 == 0)
         await asyncio.gather(*(run(ledger) for _ in range(8)))
         await ledger.close()
 

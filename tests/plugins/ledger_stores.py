@@ -54,9 +54,10 @@ class Store(Protocol):
 
 @dataclass
 class SqliteStore:
-    """A folder for one file at a time."""
+    """A folder for one file at a time; *apart*: written by a child process of each client."""
 
     folder: Path
+    apart: bool = False
     number: int = 0
 
     @property
@@ -64,7 +65,7 @@ class SqliteStore:
         return self.folder / str(self.number) / "ledger.db"
 
     def client(self, wall: Callable[[], float]) -> SqliteLedger:
-        return SqliteLedger(self.path, wall=wall, timeout_s=20.0)
+        return SqliteLedger(self.path, apart=self.apart, wall=wall, timeout_s=20.0)
 
     def empty(self) -> None:
         for path in self.path.parent.glob("*") if self.path.parent.exists() else ():
@@ -178,13 +179,13 @@ def fast_folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def fast_store(kind: str) -> Iterator[Store]:
-    """Yield a store of the *kind* `sqlite` or `redis`."""
-    if kind == "sqlite":
-        with fast_folder() as folder:
-            yield SqliteStore(folder)
-    else:
+    """Yield a store of the *kind* `sqlite`, `sqlite-apart` or `redis`."""
+    if kind == "redis":
         with redis_server() as server:
             yield RedisStore(server)
+    else:
+        with fast_folder() as folder:
+            yield SqliteStore(folder, apart=kind == "sqlite-apart")
 
 
 def _program() -> str | None:

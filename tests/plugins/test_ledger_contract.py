@@ -22,14 +22,14 @@ from plugins._ledger import (
     UnknownBudget,
 )
 from tests.plugins.ledger_histories import Histories
-from tests.plugins.ledger_stores import Store, Wall, fast_store
+from tests.plugins.ledger_stores import SqliteStore, Store, Wall, fast_store
 from tests.sizes import FULL, size
 
 HISTORIES = size(25, 10_000)
 ONE = Amount(10, 5, 1)
 
 
-@pytest.fixture(params=["sqlite", "redis"], scope="module")
+@pytest.fixture(params=["sqlite", "sqlite-apart", "redis"], scope="module")
 def place(request: pytest.FixtureRequest) -> Iterator[Store]:
     with fast_store(request.param) as found:
         yield found
@@ -75,12 +75,13 @@ def levels(crossings: tuple[Crossing, ...]) -> list[int]:
 
 @pytest.mark.timeout(4 * 3600 if FULL else 300)
 def test_histories_follow_the_model(place: Store) -> None:
+    apart = isinstance(place, SqliteStore) and place.apart  # the same code, reached by a socket
     machine = type("StoreHistories", (Histories,), {"store": place})
     slow = [HealthCheck.too_slow, HealthCheck.filter_too_much]
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=HISTORIES,
+            max_examples=size(3, 300) if apart else HISTORIES,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=slow,

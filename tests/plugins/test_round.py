@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -210,3 +211,38 @@ def test_a_split_keeps_every_input_once_in_order_within_the_limits(
         assert 1 <= len(chunk) <= max_inputs
         if max_tokens is not None and len(chunk) > 1:
             assert sum(counts[i] for i in chunk) <= max_tokens
+
+
+class Slow(Peer):
+    """Notes how long each call was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given_s: list[float] = []
+
+    async def send(
+        self, endpoint: Endpoint, request: WireRequest, *, timeout_s: float, max_bytes: int
+    ) -> tuple[int, dict[str, str], bytes]:
+        self.given_s.append(timeout_s)
+        return await super().send(endpoint, request, timeout_s=timeout_s, max_bytes=max_bytes)
+
+
+def test_a_patient_deployment_leaves_time_for_the_next() -> None:
+    own, other = replace(candidate("own"), timeout_s=120.0), candidate("other", order=2)
+    peer = Slow()
+    run(plan([[own, other]], deadline=30.0), own, peer)
+    run(plan([[own]], deadline=30.0), own, peer)
+    assert peer.given_s[0] < 15 < peer.given_s[1] < 30
+
+
+def test_a_bug_of_ours_is_a_fault_of_the_attempt_and_tells_no_text() -> None:
+    def broken(texts: list[str]) -> ProviderFault | None:
+        raise KeyError(texts[0])
+
+    watch = Watch()
+    request = plan([[]], texts=["a secret text"])
+    with pytest.raises(ProviderFault) as caught:
+        run(request, candidate("a"), Peer(broken), watch)
+    assert "secret" not in repr(caught.value)
+    assert caught.value.__suppress_context__
+    assert [outcome.sent for kind, outcome in watch.events if kind == "after"] == [True]

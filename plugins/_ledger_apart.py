@@ -1,0 +1,220 @@
+"""The SQLite ledger's writer in a child process: the event loop only writes and reads a socket.
+
+A thread would share the interpreter's lock with a busy event loop (see `_ledger_here`). Steps of
+one turn of the event loop travel together. If the child dies, a new one is started; what it owed is
+told again, which changes nothing if it was done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plugins._ledger import (
+    BudgetExhausted,
+    LedgerUnavailable,
+    LedgerUnfit,
+    Reservation,
+    UnknownBudget,
+)
+from plugins._ledger_server import Frames, frame
+
+__all__ = ["Apart"]
+
+log = logging.getLogger("qwen3_router.ledger")
+
+_END_S = 5.0
+_RAISES: dict[str, Callable[..., Exception]] = {
+    "BudgetExhausted": BudgetExhausted,
+    "LedgerUnavailable": LedgerUnavailable,
+    "LedgerUnfit": LedgerUnfit,
+    "UnknownBudget": UnknownBudget,
+    "ValueError": ValueError,
+}
+
+
+@dataclass(slots=True)
+class _Step:
+    name: str
+    args: Sequence[Any]
+    owed: bool
+    future: asyncio.Future[Any] | None
+
+
+class Apart:
+    """Takes steps from any event loop to a child process for each, which the first one starts."""
+
+    def __init__(self, path: Path, wall_us: Callable[[], int] | None) -> None:
+        self._path = path
+        self._wall_us = wall_us
+        self._links: dict[asyncio.AbstractEventLoop, _Link] = {}
+
+    async def do(self, name: str, args: Sequence[Any], timeout_s: float, *, owed: bool) -> Any:
+        """Return the step's result. Raises its error, or `LedgerUnavailable` after *timeout_s*."""
+        loop = asyncio.get_running_loop()
+        link = self._links.get(loop)
+        if link is None or link.broken:
+            for old in [one for one in self._links if one.is_closed()]:
+                self._links.pop(old).abandon()
+            link = self._links[loop] = _Link(
+                self._path, self._wall_us, [] if link is None else link.owed()
+            )
+            await link.start()
+        future: asyncio.Future[Any] = loop.create_future()
+        step = link.put(_Step(name, args, owed, future))
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await future
+        except TimeoutError:
+            link.give_up(step)
+            reason = f"the ledger was not free for {timeout_s:g} s"
+            raise LedgerUnavailable(reason) from None
+        except asyncio.CancelledError:
+            link.give_up(step)
+            raise
+
+    async def close(self) -> None:
+        """Let the child do what waits, and end it."""
+        link = self._links.pop(asyncio.get_running_loop(), None)
+        if link is not None:
+            await link.close()
+
+
+class _Link(asyncio.Protocol):
+    """One child, and what it was asked and has not answered."""
+
+    def __init__(
+        self, path: Path, wall_us: Callable[[], int] | None, owed: Sequence[_Step]
+    ) -> None:
+        self._path = path
+        self._wall_us = wall_us
+        self._frames = Frames()
+        self._asked: dict[int, _Step] = {}
+        self._unsent: list[tuple[int, str, Sequence[Any], bool, int | None]] = []
+        self._number = 0
+        self._transport: asyncio.Transport | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._ended = self._loop.create_future()
+        self.broken = False
+        for step in owed:
+            self.put(step)
+
+    async def start(self) -> None:
+        """Start the child; what was put before goes first."""
+        try:
+            self._process, ours = _child(self._path)
+        except OSError as error:
+            self.broken = True
+            raise LedgerUnavailable(f"the ledger's process does not start: {error}") from None
+        await self._loop.connect_accepted_socket(lambda: self, ours)
+
+    def put(self, step: _Step) -> _Step:
+        """Send *step* with all others of this turn of the event loop."""
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._number += 1
+        self._asked[self._number] = step
+        wall_us = None if self._wall_us is None else self._wall_us()
+        self._unsent.append((self._number, step.name, step.args, step.owed, wall_us))
+        return step
+
+    def give_up(self, step: _Step) -> None:
+        """Note that nobody waits for *step* any more."""
+        future, step.future = step.future, None
+        # The answer may be there and yet unread: the wait was cancelled just before.
+        if future is None or not future.done() or future.cancelled():
+            return
+        if future.exception() is None:
+            self._undo(future.result())
+
+    def owed(self) -> list[_Step]:
+        """Return the outcomes that were not answered for."""
+        return [
+            _Step(step.name, step.args, True, None) for step in self._asked.values() if step.owed
+        ]
+
+    async def close(self) -> None:
+        """Send what waits, and wait until the child has ended."""
+        self._flush()
+        if self._transport is not None and self._transport.can_write_eof():
+            self._transport.write_eof()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self._ended), _END_S)
+        self.abandon()
+        if self._process is not None:
+            await asyncio.to_thread(self._process.wait)
+
+    def abandon(self) -> None:
+        """Hang up; the child ends by itself."""
+        self.broken = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        for answers in self._frames.feed(data):
+            for number, result, error in answers:
+                step = self._asked.pop(number)
+                future = step.future
+                if future is None or future.done():
+                    self._undo(result)
+                elif error is not None:
+                    future.set_exception(_RAISES[error[0]](*error[1]))
+                else:
+                    future.set_result(result)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.broken = True
+        if self._process is not None:
+            self._process.poll()  # takes its exit code, so that it does not stay as a zombie
+        for step in self._asked.values():
+            if step.future is not None and not step.future.done():
+                step.future.set_exception(LedgerUnavailable("the ledger's process ended"))
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    def _flush(self) -> None:
+        if self._unsent and self._transport is not None:
+            self._transport.write(frame(self._unsent))
+            self._unsent = []
+
+    def _undo(self, result: Any) -> None:
+        if isinstance(result, Reservation) and not self.broken:  # granted to nobody
+            self.put(_Step("release", (result,), True, None))
+
+
+def _child(path: Path) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start a writer for *path*; return it and our end of the socket to it."""
+    ours, theirs = socket.socketpair()
+    root = str(Path(__file__).resolve().parents[1])
+    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    try:
+        # -P: no other `plugins` that lies in the working directory.
+        command = [sys.executable, "-P", "-m", "plugins._ledger_server", str(theirs.fileno())]
+        process = subprocess.Popen(
+            [*command, str(path)],
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, "PYTHONPATH": paths},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # what is meant for us, such as Ctrl-C, is not for it
+        )
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return process, ours
