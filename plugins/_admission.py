@@ -89,10 +89,12 @@ async def admit(
     """
     if consumer.groups is not None and group.name not in consumer.groups:
         raise model_not_found(asked.model)
+    names = [group.name, *(name for name in group.fallbacks if name in pool)]
+    _check_region(consumer, group, [one for name in names for one in pool[name]])
     dimensions = _dimensions(asked, group)
     texts, counts = await _texts(asked, group)
-    _check_length(texts, counts, pool[group.name], group)
-    names = [group.name, *(name for name in group.fallbacks if name in pool)]
+    inside = [one for one in pool[group.name] if consumer.region in (None, one.region)]
+    _check_length(texts, counts, inside, group)
     return Plan(
         id=request_id,
         asked=asked,
@@ -106,6 +108,18 @@ async def admit(
         region=consumer.region,
         consumer=f"key:{consumer.key}" if consumer.key else None,
     )
+
+
+def _check_region(consumer: Consumer, group: Group, candidates: Sequence[Candidate]) -> None:
+    """Refuse a group that has nobody in the key's region: waiting would not help."""
+    if consumer.region is not None and all(one.region != consumer.region for one in candidates):
+        raise ClientError(
+            404,
+            "model_not_found",
+            f"No deployment of `{group.name}` stands in region {consumer.region}, to which this "
+            "key is bound.",
+            param="model",
+        )
 
 
 def _dimensions(asked: Asked, group: Group) -> int:

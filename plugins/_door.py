@@ -71,14 +71,15 @@ class Door:
             return await self._app(scope, receive, send)
         root = scope.get("root_path", "")
         path = scope["path"].removeprefix(root) if root else scope["path"]
-        match = _PATH.fullmatch(path)
+        # Starlette's routes match a path with a line break at its end too ("%0A").
+        match = _PATH.fullmatch(path.removesuffix("\n"))
         if match is None:
             return await self._app(scope, receive, send)
         scope[_MARK] = True
         runtime = self._runtime()
         exchange = runtime.exchanges.open()
         exchange.door = True
-        reply = _Reply(send, exchange)
+        reply = _Reply(send, exchange, runtime.has_own_keys)
         try:
             try:
                 body = await _read(scope, receive, runtime.config.max_body_mb)
@@ -223,8 +224,9 @@ async def _read(scope: Scope, receive: Receive, max_mb: int) -> bytes:
 class _Reply:
     """What goes back to the client: LiteLLM's reply if it is good, else our error."""
 
-    def __init__(self, send: Send, exchange: Exchange) -> None:
+    def __init__(self, send: Send, exchange: Exchange, own_keys: bool) -> None:
         self._send = send
+        self._own_keys = own_keys
         self._exchange = exchange
         self._start: Message | None = None
         self._body: list[bytes] = []
@@ -257,7 +259,10 @@ class _Reply:
             start = self._start or {"status": 500, "headers": []}
             headers = {k.decode().lower(): v.decode("latin-1") for k, v in start["headers"]}
             error = translate(
-                start["status"], headers, b"".join(self._body), self._exchange.entered
+                start["status"],
+                headers,
+                b"".join(self._body),
+                decided=self._exchange.entered or self._own_keys,
             )
             if self._exchange.entered:
                 log.warning(

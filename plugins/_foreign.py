@@ -26,12 +26,12 @@ def unauthorized() -> ClientError:
 
 
 def translate(
-    status: int, headers: Mapping[str, str], body: bytes, entered: bool
+    status: int, headers: Mapping[str, str], body: bytes, *, decided: bool
 ) -> ClientError | Unavailable:
     """Return what the client is told when LiteLLM answered *status*.
 
-    *entered* tells whether our first hook ran: before it there is only authentication, and plain
-    LiteLLM without a database answers 400 or 500 there to a wrong or missing key.
+    *decided* tells that a wrong key would have been told as one: our first hook ran, or our own
+    handler checks the keys. Else LiteLLM without a database answers 400 or 500 to a wrong key.
     """
     kind = _kind(body)
     if "budget_exceeded" in kind:
@@ -43,7 +43,7 @@ def translate(
             "The model does not exist or you do not have access to it.",
             param="model",
         )
-    if status == 401 or (not entered and status in (400, 500)):
+    if status == 401 or (not decided and status in (400, 500)):
         return unauthorized()
     if status == 429:
         return Unavailable(

@@ -7,6 +7,7 @@ after `HTTPException` 403 it stops (it takes it for a guardrail's word).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,11 +15,31 @@ import litellm
 from fastapi import HTTPException
 
 from plugins import _runtime
+from plugins._admission import model_not_found
 from plugins._consumer import consumer_of
 from plugins._errors import ClientError, Unavailable, error_body, error_headers
-from plugins._exchange import PLAN_KEY, Exchange
+from plugins._exchange import ID_HEADER, PLAN_KEY, Exchange
 
-__all__ = ["again", "enter", "exchange_of", "http_exception", "move_on", "off", "stop"]
+__all__ = [
+    "again",
+    "door_is_there",
+    "enter",
+    "exchange_of",
+    "http_exception",
+    "move_on",
+    "off",
+    "stop",
+]
+
+
+_PATH = re.compile(r"/embeddings\s*(?:[?#]|$)|/embeddings%0a", re.IGNORECASE)
+_door = False
+
+
+def door_is_there() -> None:
+    """Note that every embeddings request of this process passes the front door."""
+    global _door
+    _door = True
 
 
 async def enter(identity: Any, data: dict[str, Any], call_type: str) -> dict[str, Any] | None:
@@ -29,9 +50,16 @@ async def enter(identity: Any, data: dict[str, Any], call_type: str) -> dict[str
     """
     if call_type != "aembedding":
         return None
-    headers = (data.get("proxy_server_request") or {}).get("headers") or {}
+    request = data.get("proxy_server_request") or {}
+    headers = request.get("headers") or {}
+    runtime = _runtime.current()
+    if _door and _PATH.search(str(request.get("url", ""))):
+        passed = exchange_of(data) or runtime.exchanges.get(headers.get(ID_HEADER))
+        if passed is None and runtime.group_of(data.get("model")) is not None:
+            # A path that LiteLLM routes and the door does not know: none of its checks were made.
+            raise http_exception(model_not_found(str(data.get("model"))))
     try:
-        await _runtime.current().enter(data, headers, consumer_of(identity))
+        await runtime.enter(data, headers, consumer_of(identity))
     except (ClientError, Unavailable) as error:
         raise http_exception(error) from None
     return data

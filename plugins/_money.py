@@ -36,6 +36,7 @@ _TTL_SLACK_S = 5.0
 # How long a refusal is believed without asking again: long enough to spare a full budget the
 # asking, short enough that a correction or a new period is seen at once.
 _REMEMBER_S = 1.0
+_TELL_EVERY_S = 10.0
 
 
 def worst_case(candidate: Candidate, inputs: int, tokens: int) -> Amount:
@@ -57,6 +58,7 @@ class Money:
         self._open: dict[int, Reservation] = {}
         self._defined: set[str] = set()
         self._full: dict[str, tuple[Refusal, float]] = {}
+        self._told: dict[str, float] = {}
 
     async def define(self, budgets: Iterable[Budget]) -> None:
         """Make *budgets* known to the store, those that are new to this process."""
@@ -71,6 +73,7 @@ class Money:
         for budget in candidate.budgets:
             refusal = self._known(budget.name, need)
             if refusal is not None:
+                self._tell(candidate, refusal)
                 return f"budget {refusal.budget} has no room"
         return None
 
@@ -196,7 +199,21 @@ class Money:
         for refusal in refusals:
             if refusal.budget in clients:
                 return exceeded(refusal)
+        self._tell(attempt.candidate, refusals[0])
         return TurnedDown("budget", f"budget {refusals[0].budget} has no room")
+
+    def _tell(self, candidate: Candidate, refusal: Refusal) -> None:
+        """Log, at most once in ten seconds for each, that a deployment is passed over."""
+        now = self._clock()
+        if now - self._told.get(candidate.id, -_TELL_EVERY_S) >= _TELL_EVERY_S:
+            self._told[candidate.id] = now
+            log.warning(
+                "deployment %s is passed over: budget %s has no room (%s left: %d)",
+                candidate.id,
+                refusal.budget,
+                refusal.unit,
+                refusal.left,
+            )
 
 
 def exceeded(refusal: Refusal) -> Unavailable:

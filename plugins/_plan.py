@@ -23,6 +23,8 @@ __all__ = ["Plan", "format_query", "split"]
 
 Matrix = npt.NDArray[np.float32]
 _MOST_RETRY_AFTER_S = 60
+# What only an operator can mend takes longer than a second; but SDKs sleep this long, twice.
+_LASTING_S = 5
 _LASTING = (Fault.AUTH, Fault.PAYMENT, Fault.MODEL, Fault.DIALECT)
 _REPLY_S = 0.05  # kept back from the deadline, to build the reply in
 _LEAST_CALL_S = 0.01  # with less than this left no call can be answered
@@ -107,10 +109,11 @@ class Plan:
             return self._turned_down[candidate.id].detail
         if self.region is not None and candidate.region != self.region:
             return f"outside region {self.region}"
-        if max(self.counts, default=0) > candidate.max_tokens_per_input:
+        counts = [self.counts[i] for i in self.missing()]
+        if max(counts, default=0) > candidate.max_tokens_per_input:
             return f"takes at most {candidate.max_tokens_per_input} tokens per input"
         # Every chunk is held by itself, so room for the smallest is room to begin.
-        return self.no_room(candidate, 1, min(self.counts, default=0))
+        return self.no_room(candidate, 1, min(counts, default=0))
 
     def left_s(self, now: float) -> float:
         """Return the seconds that a wire call may take, less than 0 if the deadline has passed."""
@@ -192,12 +195,12 @@ class Plan:
                 503,
                 "no_deployment_available",
                 f"No deployment of {self.asked.group} can be used now: {short}.",
-                retry_after_s=30,
+                retry_after_s=_LASTING_S,
             )
         waits = [fault.retry_after_s for _, fault in self.faults if fault.retry_after_s]
-        # A refused key or an empty account does not mend itself in a second.
+        # A refused key or an empty account does not mend itself while an SDK waits.
         lasting = all(fault.fault in _LASTING for _, fault in self.faults)
-        wait = min(waits) if waits else 30 if lasting else 1
+        wait = min(waits) if waits else _LASTING_S if lasting else 1
         return Unavailable(
             503,
             "no_deployment_available",

@@ -7,7 +7,7 @@ a provider, so a bad request costs nothing and an unauthenticated one costs almo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -38,11 +38,16 @@ _MAX_USER_CHARS = 1024
 _MAX_INSTRUCT_CHARS = 4096
 _MOST_FIELDS = 256
 _MOST_SCANNED_INPUTS = 4096
-# A good request has at most two brackets or strings per input. Millions of empty lists would keep
-# the parser, and with it the whole process, busy for seconds.
+# The parser holds the whole process while it makes what a body describes, a second for millions of
+# parts. A good request has at most two brackets or strings per input ...
 _MOST_PARTS = 50_000
+# ... and, between token ids, a comma each. OpenAI takes 300,000 tokens in one request.
+_MOST_COMMAS = 1_000_000
+_MOST_STRINGS = 100_000  # looked at, in a body that has to be looked through
+# The rest of a string up to its end, or a stretch of it: a regex holds the whole process too.
 # Possessive, so that a string of escapes leaves nothing to go back to.
-_PART = re.compile(rb'("(?:[^"\\]++|(?:\\.)++)*+")(\s*+:)?+|[{}\[\]]', re.DOTALL)
+_STRETCH = re.compile(rb'(?:[^"\\]{1,1024}+|(?:\\.){1,256}+){1,1024}+', re.DOTALL)
+_COLON = re.compile(rb"[ \t\r\n]*+:")
 _PRINTABLE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -96,16 +101,42 @@ def parse_body(body: bytes) -> dict[str, Any]:
 
 
 def _refuse_crowds(body: bytes) -> None:
-    """Refuse what holds too many lists, objects and names, before they are made."""
-    if body.count(b"[") + body.count(b"{") + body.count(b":") <= _MOST_PARTS:
+    """Refuse what holds too many lists, objects, names and values, before they are made."""
+    commas = body.count(b",")
+    if commas <= _MOST_COMMAS and _openings(body, 0, len(body)) <= _MOST_PARTS:
         return  # most bodies; in the others most of these signs stand in texts
-    found = 0
-    for match in _PART.finditer(body):
-        found += match[2] is not None or body[match.start()] in b"[{"
-        if found > _MOST_PARTS:
-            raise ClientError(
-                400, "invalid_json", "The request body has too many lists, objects and names."
-            )
+    openings = commas = count = after = 0
+    for start, end in _strings(body):
+        found = _openings(body, after, start), body.count(b",", after, start)
+        if after and found == (0, 0):
+            return  # two strings side by side: the parser stops here
+        openings, commas, count, after = openings + found[0], commas + found[1], count + 1, end
+        if openings > _MOST_PARTS or commas > _MOST_COMMAS or count > _MOST_STRINGS:
+            break
+    openings += _openings(body, after, len(body))
+    commas += body.count(b",", after)
+    if openings > _MOST_PARTS or commas > _MOST_COMMAS or count > _MOST_STRINGS:
+        raise ClientError(
+            400, "invalid_json", "The request body has too many lists, objects, names and values."
+        )
+
+
+def _openings(body: bytes, start: int, end: int) -> int:
+    """Return how many lists, objects and names seem to be between two places."""
+    return sum(body.count(sign, start, end) for sign in (b"[", b"{", b":"))
+
+
+def _strings(body: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where each string of the JSON in *body* starts and ends, its quotes included."""
+    end = 0
+    while (start := body.find(b'"', end)) >= 0:
+        end = start + 1
+        while stretch := _STRETCH.match(body, end):
+            end = stretch.end()
+        if body[end : end + 1] != b'"':
+            return  # it never ends
+        end += 1
+        yield start, end
 
 
 def _refuse_repeated_names(body: bytes) -> None:
@@ -113,19 +144,18 @@ def _refuse_repeated_names(body: bytes) -> None:
 
     Parsers keep the last of two equal names in silence; which one was meant cannot be known.
     """
-    depth, seen = 0, set()
-    for count, match in enumerate(_PART.finditer(body)):
+    depth = after = 0
+    seen = set()
+    for count, (start, end) in enumerate(_strings(body)):
         if count == _MOST_PARTS:
             raise ClientError(
                 400, "invalid_json", "The request body has too many names and values."
             )
-        first = body[match.start()]
-        if first in b"{[":
-            depth += 1
-        elif first in b"}]":
-            depth -= 1
-        elif depth == 1 and match[2] is not None:
-            name = orjson.loads(match[1])
+        depth += body.count(b"{", after, start) + body.count(b"[", after, start)
+        depth -= body.count(b"}", after, start) + body.count(b"]", after, start)
+        after = end
+        if depth == 1 and _COLON.match(body, end):
+            name = orjson.loads(body[start:end])
             if name in seen:
                 shown = repr(name) if _PRINTABLE.fullmatch(name) else "a field"
                 raise ClientError(

@@ -77,6 +77,12 @@ class Runtime:
 
     # -- what is ours
 
+    @property
+    def has_own_keys(self) -> bool:
+        """Tell whether our handler checks the keys, which answers a wrong one with 401."""
+        settings = self.config.raw.get("general_settings") or {}
+        return settings.get("custom_auth") == "plugins.keys.handler"
+
     def group_of(self, model: object) -> Group | None:
         """Return our group behind *model*, which may be an alias and carry an input type."""
         if not isinstance(model, str):
@@ -101,16 +107,17 @@ class Runtime:
 
     def why_off(self, provider: str, api_base: str | None) -> str | None:
         """Return why no deployment of *provider* at *api_base* is on, or None if one is."""
-        found = [
-            one
+        bases = [
+            (one, one.endpoint.target.api_base)
             for one in self._by_id.values()
-            if one.endpoint.provider == provider
-            and (
-                not api_base
-                or one.endpoint.target is None
-                or one.endpoint.target.api_base == api_base
-            )
+            if one.endpoint.provider == provider and one.endpoint.target is not None
         ]
+        # LiteLLM names no base where the file has none, or where its variable is unset; then ours
+        # is empty too.
+        wanted = (api_base or "").rstrip("/")
+        found = [one for one, base in bases if base == wanted]
+        if not wanted and not found:
+            found = [one for one, _ in bases]
         if any(one.off is None for one in found):
             return None
         return why_off(found) or "not a deployment of this router"

@@ -84,7 +84,7 @@ class Gateway(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
             refused = isinstance(original_exception, HTTPException) and 400 <= status < 500
             if exchange.plan.rounds == 0 and (refused or status == 429):
                 headers = getattr(original_exception, "headers", None) or {}
-                exchange.error = translate(status, headers, b"", True)
+                exchange.error = translate(status, headers, b"", decided=True)
             else:
                 exchange.error = exchange.plan.failure(runtime.clock())
         if not exchange.door:
@@ -95,6 +95,7 @@ class Gateway(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
 class _FrontDoor(Door):
     def __init__(self, inner: Any) -> None:
         super().__init__(inner, _runtime.current, _litellm.knows_model)
+        _lead.door_is_there()
 
 
 class _App:

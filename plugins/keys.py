@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,8 +23,12 @@ from plugins._foreign import unauthorized
 
 __all__ = ["authenticate", "handler"]
 
-# What a key of the file may call; everything else of LiteLLM needs the master key.
-_ROUTES = ("/v1/embeddings", "/embeddings", "/v1/models", "/models")
+# What a key of the file may call; everything else of LiteLLM needs the master key. Exact methods
+# and paths: `POST /models/{model}:generateContent` is one of LiteLLM's chat routes.
+_ALLOWED = (
+    ("POST", re.compile(r"(/v1)?/embeddings")),
+    ("GET", re.compile(r"(/v1)?/models(/[^/]+)?")),
+)
 
 
 async def authenticate(request: Request, api_key: str | None) -> UserAPIKeyAuth:
@@ -44,8 +49,9 @@ async def authenticate(request: Request, api_key: str | None) -> UserAPIKeyAuth:
     key = runtime.keys.find(digest, datetime.now(UTC)) if given else None
     if key is None:
         raise _proxy_exception(unauthorized())
-    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
-    if path not in _ROUTES and not (path.startswith(("/v1/models/", "/models/"))):
+    # The path as it is routed: the one in request.url has passed a parser that drops characters.
+    path = str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
+    if not any(request.method == method and one.fullmatch(path) for method, one in _ALLOWED):
         raise _proxy_exception(
             ClientError(
                 403, "unauthorized", "This key may only call /v1/embeddings and /v1/models."

@@ -38,7 +38,7 @@ class Matryoshka(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         """Ask a deployment of LiteLLM's own once, for whole vectors of what is missing."""
         exchange = _lead.exchange_of(kwargs)
         if exchange is None or exchange.plan is None:
-            return _probe(kwargs) if _litellm.is_health_check(kwargs) else None
+            return _without_plan(kwargs)
         runtime = _runtime.current()
         info = kwargs.get("model_info") or {}
         candidate = runtime.candidate(info.get("id"))
@@ -103,6 +103,19 @@ class Matryoshka(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         if not exchange.door:
             runtime.exchanges.close(exchange)
         return Response(body, media_type="application/json", headers=headers)
+
+
+def _without_plan(kwargs: dict[str, Any]) -> dict[str, Any] | None:
+    """Let a call go on that is none of ours; refuse one to our groups that came another way.
+
+    It would pass neither our checks nor the ledger: a chat route, say, or a client's fallback.
+    """
+    if _litellm.is_health_check(kwargs):
+        return _probe(kwargs)
+    candidate = _runtime.current().candidate((kwargs.get("model_info") or {}).get("id"))
+    if candidate is not None:
+        raise _lead.move_on(str(kwargs.get("model")))
+    return None
 
 
 def _probe(kwargs: dict[str, Any]) -> dict[str, Any] | None:

@@ -103,8 +103,13 @@ def render_path(path: Path) -> str:
         if re.fullmatch(r"[^\s.\[\]\"]+", step):
             text += f"{'.' if text else ''}{step}"
         else:
-            text += '["' + step.replace('"', '\\"').replace("\n", "\\n") + '"]'
+            text += '["' + _printable(step.replace('"', '\\"')) + '"]'
     return text
+
+
+def _printable(text: str) -> str:
+    """Return *text* with escapes for what would move the cursor of a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 # How keys begin at the services that mark them; a digit keeps names like sk-learn-service out.

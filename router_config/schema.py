@@ -12,7 +12,18 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from .catalogue import Region
-from .values import Day, Hashes, Key, LedgerUrl, Price, Text, Url, Usd
+from .values import (
+    BudgetName,
+    Day,
+    DeploymentId,
+    Hashes,
+    Key,
+    LedgerUrl,
+    Price,
+    Text,
+    Url,
+    Usd,
+)
 
 __all__ = [
     "BudgetEntry",
@@ -80,11 +91,11 @@ class Params(OpenSection):
 class ModelInfo(OpenSection):
     """What is known about the deployment; in place of the catalogue's facts where given."""
 
-    id: Text | None = Field(
+    id: DeploymentId | None = Field(
         default=None, description="Its name in logs, metrics and replies; unique, and kept."
     )
     mode: Text | None = Field(default=None, description="embedding.")
-    budget: Text | None = Field(
+    budget: BudgetName | None = Field(
         default=None, description="Entry of embedding_router.budgets that pays for it."
     )
     region: Region | None = Field(default=None, description="Where its machines stand.")
@@ -220,7 +231,7 @@ class RouterSection(Section):
         description="Where money is counted: sqlite (default, one machine), sqlite:///path, or "
         "redis://host:port/db and rediss:// for several; with a password as os.environ/NAME.",
     )
-    budgets: dict[str, BudgetEntry] | None = Field(
+    budgets: dict[BudgetName, BudgetEntry] | None = Field(
         default=None,
         description="An account of a provider, or key:<alias>, key:*, team:<id>, user:<id>, "
         "group:<model_name>.",

@@ -21,7 +21,9 @@ from .yamlnodes import Number
 
 __all__ = [
     "ENV_PREFIX",
+    "BudgetName",
     "Day",
+    "DeploymentId",
     "EnvRef",
     "Hashes",
     "Key",
@@ -106,6 +108,25 @@ def _text(value: Any) -> str:
     if not value.strip():
         raise Unfit("empty text", "fill it in, or remove the key")
     return value
+
+
+def _deployment_id(value: Any) -> str:
+    # It travels as it is in the header x-router-deployment, which lists several with commas.
+    text = _text(value)
+    if not re.fullmatch(r"[!-+\--~]{1,128}", text):
+        fix = "write 1 to 128 printable ASCII characters, without space and comma"
+        raise Unfit("not an id that a reply's header can carry", fix)
+    return text
+
+
+def _budget_name(value: Any) -> str:
+    text = _text(value)
+    if len(text) > 200 or not text.isprintable():
+        raise Unfit("not a name that the ledger can keep", "write 1 to 200 printable characters")
+    if text.startswith(("quota:", "deployment:")):
+        kind = text.partition(":")[0]
+        raise Unfit(f"{kind}: begins names that the ledger uses itself", "begin it otherwise")
+    return text
 
 
 def _reference(value: str) -> EnvRef | None:
@@ -230,6 +251,16 @@ def _plain(read: Callable[[Any], Any]) -> GetPydanticSchema:
 _REFERENCE = {"type": "string", "pattern": "^os\\.environ/[A-Z_][A-Z0-9_]*$"}
 
 Text = Annotated[str, BeforeValidator(_text)]
+DeploymentId = Annotated[
+    str,
+    _plain(_deployment_id),
+    WithJsonSchema({"type": "string", "pattern": "^[!-+\\--~]{1,128}$"}),
+]
+BudgetName = Annotated[
+    str,
+    _plain(_budget_name),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 200}),
+]
 Key = Annotated[Secret | EnvRef, _plain(_key), WithJsonSchema({"type": "string"})]
 Url = Annotated[
     str | EnvRef,

@@ -58,7 +58,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_consumer": "_admission _budgets _runtime",
         "_door": "_apart _errors _exchange _foreign _request _runtime",
         "_foreign": "_errors",
-        "_lead": "_consumer _errors _exchange _runtime",
+        "_lead": "_admission _consumer _errors _exchange _runtime",
         "_litellm": "",
         # The composition root.
         "_runtime": "_admission _attempt _attempt_log _budgets _errors _exchange _keyring"

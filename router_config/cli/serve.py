@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import hashlib
 import os
+import socket
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from router_config.cli import not_installed
 from router_config.cli.common import add_config, config_path
 
 __all__ = ["HELP", "add_arguments", "run"]
@@ -27,6 +33,11 @@ _DEFAULTS = {
 # on two busy cores, and with the default of 5 s the workers restart for ever.
 _WORKER_HEALTHCHECK_S = 60
 _DRAIN_S = 30
+# LiteLLM refuses to start with a key that stands in everybody's documentation. It, too, keeps a
+# digest: the key in clear would be found by scanners of secrets.
+_PUBLIC_KEYS = frozenset({"88dc28d0f030c55ed4ab77ed8faf098196cb1c05df778539800c9f1243fe6b4b"})
+_PERMIT_ANY = "dangerously_permit_weak_or_unset_master_key"
+_VARIABLE = "os.environ/"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +54,10 @@ def run(args: argparse.Namespace) -> int:
     if args.workers < 1:
         print("qwen3-router serve: --workers must be at least 1", file=sys.stderr)
         return 2
-    reason = _why_not(path)
+    if not 0 <= args.port <= 65535:
+        print("qwen3-router serve: --port must be from 0 to 65535", file=sys.stderr)
+        return 2
+    reason = _why_not(path) or _why_not_here(args.host, args.port)
     if reason is not None:
         print(f"qwen3-router serve: {reason}", file=sys.stderr)
         return 1
@@ -74,10 +88,7 @@ def _why_not(path: Path) -> str | None:
     # `_DEFAULTS` says, and what is said below need not wait for it.
     for name in ("litellm", "uvicorn"):
         if find_spec(name) is None:
-            return (
-                f"{name} is not installed; install the proxy with: "
-                'pip install "qwen3-embedding-router[proxy]"'
-            )
+            return not_installed(name)
     try:
         config = load(path)
     except ConfigError as error:
@@ -94,13 +105,55 @@ def _why_not(path: Path) -> str | None:
             f"{variables}\nSet at least one of these variables, or run `make demo` (or "
             "`qwen3-router demo`) to try the router without any key."
         )
-    general = config.raw.get("general_settings") or {}
-    key = general.get("master_key")
-    if key == "os.environ/LITELLM_MASTER_KEY" and not os.environ.get("LITELLM_MASTER_KEY"):
-        return (
-            "LITELLM_MASTER_KEY is not set. It is the admin key of the proxy, one you choose: "
-            'export LITELLM_MASTER_KEY="sk-$(openssl rand -hex 16)"'
-        )
+    return _why_not_with_key(config.raw.get("general_settings") or {})
+
+
+def _why_not_with_key(general: Mapping[str, Any]) -> str | None:
+    """Return why LiteLLM, after a full start, would refuse the admin key; None if it takes it."""
+    key = general.get("master_key", f"{_VARIABLE}LITELLM_MASTER_KEY")
+    permitted = _permits_any(general)
+    if not isinstance(key, str) or (permitted and "master_key" not in general):
+        return None
+    name = "general_settings.master_key"
+    if key.startswith(_VARIABLE):
+        name = key.removeprefix(_VARIABLE)
+        key = os.environ.get(name, "")
+    choose = (
+        "It is the admin key of the proxy, one you choose: "
+        'export LITELLM_MASTER_KEY="sk-$(openssl rand -hex 16)"'
+    )
+    if not key.strip():
+        return f"{name} is not set. {choose}"
+    if not permitted and hashlib.sha256(key.strip().encode()).hexdigest() in _PUBLIC_KEYS:
+        return f"{name} is a publicly known default, which LiteLLM refuses. {choose}"
+    return None
+
+
+def _permits_any(general: Mapping[str, Any]) -> bool:
+    """Tell whether the operator asks LiteLLM to do without a key of their own."""
+    variable = os.environ.get(f"LITELLM_{_PERMIT_ANY.upper()}", "")
+    return general.get(_PERMIT_ANY) is True or variable.strip().lower() == "true"
+
+
+def _why_not_here(host: str, port: int) -> str | None:
+    """Return why nothing can listen on *host* and *port*, or None if it can."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        return f"there is no address for --host {host}: {error.strerror}"
+    for family, kind, protocol, _, address in found:
+        try:
+            with socket.socket(family, kind, protocol) as one:
+                if os.name == "posix":  # as uvicorn does: a port just left is not in use
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                one.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return f"port {port} is in use; choose another with --port"
+            if error.errno == errno.EACCES:
+                return f"this user may not listen on port {port}; choose another with --port"
     return None
 
 

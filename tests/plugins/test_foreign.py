@@ -17,7 +17,7 @@ def answer(
 ) -> ClientError | Unavailable:
     body = json.dumps({"error": {"message": TEXT, "type": kind, "code": str(status)}})
     headers = {} if retry_after is None else {"retry-after": retry_after}
-    return translate(status, headers, body.encode(), entered)
+    return translate(status, headers, body.encode(), decided=entered)
 
 
 @pytest.mark.parametrize(
@@ -72,4 +72,4 @@ def test_a_wait_is_passed_on_within_reason(said: str, expected: int) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"Internal Server Error", b"[]", b'{"error":"x"}', b"null"])
 def test_a_body_of_any_shape_is_understood(body: bytes) -> None:
-    assert translate(500, {}, body, True).code == "no_deployment_available"
+    assert translate(500, {}, body, decided=True).code == "no_deployment_available"

@@ -81,8 +81,15 @@ def _object(*fields: bytes) -> bytes:
         _object(b'"a":[' + b'"",' * 100_000 + b"1]"),
         _object(*(b'"%d":0' % i for i in range(1000))),
         _object(b'"a":{' + b",".join(b'"%d" :0' % i for i in range(100_000)) + b"}"),
+        _object(b'"a":[' + b"1," * 8_000_000 + b"1]"),
+        _object(b'"a":[' + b"1.5," * 4_000_000 + b"1]"),
+        _object(b'"a":[' + b'"",' * 5_500_000 + b"1]"),
+        b'{"model":"a","input":[' + b"1," * 1_000_001 + b"1]}",
     ],
-    ids=["lists", "objects", "strings", "fields", "names"],
+    ids=[
+        *("lists", "objects", "strings", "fields", "names"),
+        *("integers", "floats", "many-strings", "ids"),
+    ],
 )
 def test_a_body_of_very_many_parts_is_refused_in_no_time(body: bytes) -> None:
     with pytest.raises(ClientError, match=r"more than 256|too many") as caught:
@@ -93,6 +100,31 @@ def test_a_body_of_very_many_parts_is_refused_in_no_time(body: bytes) -> None:
 def test_brackets_inside_texts_are_no_parts() -> None:
     text = "[{" * 100_000
     assert parse_body(orjson.dumps({"input": [text, '"' + text]}))["input"][0] == text
+
+
+def test_commas_inside_texts_are_no_values() -> None:
+    lines = "1,5;2,5\\\n" * 200 + '",' * 200
+    texts = [f"{i},{lines}" for i in range(2048)]
+    body = orjson.dumps({"model": "a", "input": texts})
+    assert body.count(b",") > 1_000_000
+    assert parse_body(body)["input"] == texts
+
+
+def test_a_million_token_ids_are_read() -> None:
+    ids = [list(range(500))] * 1999
+    assert parse_body(orjson.dumps({"model": "a", "input": ids}))["input"] == ids
+
+
+def test_strings_side_by_side_are_invalid_json_whatever_is_in_them() -> None:
+    with pytest.raises(ClientError, match="not valid JSON"):
+        parse_body(b'{"a":' + b'"[,"' * 2_000_000)
+
+
+def test_a_name_after_a_very_long_text_is_still_seen() -> None:
+    long = b'"a":"' + b"x\\u0041" * 400_000 + b'\\\\"'
+    assert set(parse_body(b'{%b,"b":1}' % long)) == {"a", "b"}
+    with pytest.raises(ClientError, match="'a' more than once"):
+        parse_body(b'{%b,"a" \n :1}' % long)
 
 
 def test_too_many_inputs_are_left_to_their_own_refusal() -> None:

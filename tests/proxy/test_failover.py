@@ -168,7 +168,7 @@ def test_one_dead_deployment_alone_is_a_503(
     assert_no_deployment(reply, "solo-deepinfra", 1, 3)
     # A refused key or an unknown model does not mend itself in a second.
     lasting = death[0] in ("unauthorized", "model_missing")
-    told = death[1].get("retry_after_s", 30 if lasting else 1)
+    told = death[1].get("retry_after_s", 5 if lasting else 1)
     assert reply.headers["retry-after"] == str(told)  # as the provider asked, if it did
 
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 
+import pytest
+
+from router_config.cli.serve import _PERMIT_ANY, _PUBLIC_KEYS
 from tests.proxy.harness import ROOT, clean_environ
 
 # Tells on its last line whether LiteLLM was loaded, and so whether it went to the network.
 CODE = """
 import sys
 from router_config.cli import main
-code = main(["serve"])
+code = main(["serve", *sys.argv[1:]])
 print("litellm" in sys.modules)
 sys.exit(code)
 """
 
 
-def serve(**environ: str) -> subprocess.CompletedProcess[str]:
+def serve(*options: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run `serve` where it has to refuse, in a shell with *environ* and no other keys."""
     return subprocess.run(
-        [sys.executable, "-c", CODE],
+        [sys.executable, "-c", CODE, *options],
         env={k: v for k, v in {**clean_environ({}), **environ}.items() if v},
         cwd=ROOT,
         capture_output=True,
@@ -42,6 +46,38 @@ def test_without_an_admin_key_it_says_how_to_choose_one() -> None:
     assert (result.returncode, result.stdout) == (1, "False\n")
     assert "LITELLM_MASTER_KEY" in result.stderr
     assert "scw-key" not in result.stderr
+
+
+def test_with_an_admin_key_that_everybody_knows_it_says_how_to_choose_one() -> None:
+    result = serve(SCW_SECRET_KEY="scw-key", LITELLM_MASTER_KEY="sk-1234")
+    assert (result.returncode, result.stdout) == (1, "False\n")
+    assert "LITELLM_MASTER_KEY is a publicly known default" in result.stderr
+    assert "sk-$(openssl rand -hex 16)" in result.stderr
+    assert "sk-1234" not in result.stderr
+
+
+def test_litellm_refuses_no_other_keys_than_serve() -> None:
+    check = pytest.importorskip("litellm.proxy.auth.master_key_boot_check")
+    assert check.PUBLICLY_KNOWN_MASTER_KEY_SHA256_DIGESTS == _PUBLIC_KEYS
+    assert check.WEAK_OR_UNSET_MASTER_KEY_OVERRIDE_SETTING == _PERMIT_ANY
+
+
+def test_a_port_in_use_is_said_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = serve("--port", str(port), SCW_SECRET_KEY="scw-key", LITELLM_MASTER_KEY="sk-mine")
+    assert (result.returncode, result.stdout) == (1, "False\n")
+    assert result.stderr == (
+        f"qwen3-router serve: port {port} is in use; choose another with --port\n"
+    )
+
+
+def test_an_address_that_is_none_is_said_in_one_line() -> None:
+    keys = {"SCW_SECRET_KEY": "scw-key", "LITELLM_MASTER_KEY": "sk-mine"}
+    result = serve("--host", "no such host", **keys)
+    assert (result.returncode, result.stdout) == (1, "False\n")
+    assert result.stderr.startswith("qwen3-router serve: there is no address for --host")
+    assert serve("--port", "65536", **keys).returncode == 2
 
 
 def test_with_problems_in_the_config_it_prints_them() -> None:
