@@ -40,22 +40,32 @@ def announce(config: Config, pool: Pool) -> None:
     """
     for name, candidates in pool.items():
         on = [one.id for one in candidates if one.off is None]
-        for one in candidates:
-            if one.off is not None:
-                log.info("deployment %s of %s is off: %s", one.id, name, one.off)
         off = why_off(candidates)
         if on:
             log.info("group %s: %s", name, ", ".join(on))
+            if off:
+                log.info("group %s, off: %s", name, _folded(candidates))
         elif config.groups[name].required:
             raise StartError(f"group {name} is required and has no usable deployment: {off}")
         else:
-            log.warning("group %s has no usable deployment and answers 503: %s", name, off)
+            log.warning(
+                "group %s has no usable deployment and answers 503: %s", name, _folded(candidates)
+            )
     every = [one for group in pool.values() for one in group]
     if not any(one.off is None for one in every):
         raise StartError(
             f"no deployment can be used: {why_off(every)}. Set one of these variables and start "
             "again, or run `make demo` (or `qwen3-router demo`) to try it without any key."
         )
+
+
+def _folded(candidates: Sequence[Candidate]) -> str:
+    """Return what keeps *candidates* off, each reason once and after it who is off for it."""
+    reasons: dict[str, list[str]] = {}
+    for one in candidates:
+        if one.off is not None:
+            reasons.setdefault(one.off, []).append(one.id)
+    return "; ".join(f"{reason} ({', '.join(ids)})" for reason, ids in reasons.items())
 
 
 def load_vocabularies(config: Config) -> None:

@@ -28,7 +28,7 @@ from .schema import (
 from .shape import OWN_PREFIX, our_groups
 from .yamltext import Document
 
-__all__ = ["OTHER_LIMITS", "build", "fallbacks_of"]
+__all__ = ["OTHER_LIMITS", "aliases_of", "build", "fallbacks_of"]
 
 # For a deployment that LiteLLM serves by itself: what OpenAI allows, since nothing else is known.
 OTHER_LIMITS = Limits(max_inputs=2048, max_tokens_per_input=32_768, concurrency=100)
@@ -48,6 +48,9 @@ def build(document: Document, file: File, catalogue: Mapping[str, Provider]) -> 
         ledger=section.ledger or "sqlite",
         groups={group.name: group for group in _groups(file, section, deployments)},
         foreign_models=frozenset(str(entry.model_name) for _, entry in entries) - ours,
+        aliases={
+            alias: name for alias, name in aliases_of(file.router_settings).items() if name in ours
+        },
         keys={
             alias: Key(
                 alias=alias,
@@ -70,8 +73,19 @@ def build(document: Document, file: File, catalogue: Mapping[str, Provider]) -> 
     )
 
 
+def aliases_of(settings: RouterSettings | None) -> dict[str, str]:
+    """Return what each alias of `model_group_alias` leads to, in one step, as LiteLLM does."""
+    written = (settings.model_extra or {}).get("model_group_alias") if settings else None
+    found = {}
+    for alias, entry in (written if isinstance(written, dict) else {}).items():
+        target = entry.get("model") if isinstance(entry, dict) else entry
+        if isinstance(target, str):
+            found[str(alias)] = target
+    return found
+
+
 def fallbacks_of(settings: RouterSettings | None, group: str) -> tuple[str, ...]:
-    """Return the groups to try after *group*, as LiteLLM reads them.
+    """Return the groups to try after *group*, as LiteLLM reads them, by their own names.
 
     Its own list, else the one for "*", else `default_fallbacks` without the group itself.
     """
@@ -79,7 +93,9 @@ def fallbacks_of(settings: RouterSettings | None, group: str) -> tuple[str, ...]
         return ()
     lists = {name: targets for item in settings.fallbacks or () for name, targets in item.items()}
     common = lists.get("*") or settings.default_fallbacks or ()
-    return tuple(lists[group]) if group in lists else tuple(t for t in common if t != group)
+    aliases = aliases_of(settings)
+    names = [aliases.get(target, target) for target in lists.get(group, common)]
+    return tuple(dict.fromkeys(t for t in names if group in lists or t != group))
 
 
 def _groups(file: File, section: RouterSection, all_: list[Deployment]) -> Iterator[Group]:

@@ -125,7 +125,8 @@ class Config(_Frozen):
 
     *groups* holds ours only: those with a `qwen3/` deployment and those listed under
     `embedding_router.groups`. *foreign_models* are the other model names; LiteLLM serves them.
-    *ledger* is where money is counted. *sha256* is of the file's bytes, *raw* its plain data.
+    *aliases* are other names of our groups (LiteLLM's `model_group_alias`). *ledger* is where money
+    is counted. *sha256* is of the file's bytes, *raw* its plain data.
     """
 
     path: Path
@@ -133,6 +134,7 @@ class Config(_Frozen):
     ledger: str | EnvRef = "sqlite"
     groups: dict[str, Group]
     foreign_models: frozenset[str]
+    aliases: dict[str, str] = {}
     keys: dict[str, Key]
     budgets: dict[str, Budget]
     max_body_mb: int = 16

@@ -8,6 +8,7 @@ in `tests/router_config/cases/`.
 from __future__ import annotations
 
 from . import (
+    aliases,
     budgets,
     deployments,
     fallbacks,
@@ -26,6 +27,7 @@ __all__ = ["RULES", "Rule", "Subject"]
 RULES: tuple[Rule, ...] = (
     *deployments.RULES,
     *groups.RULES,
+    *aliases.RULES,
     *fallbacks.RULES,
     *budgets.RULES,
     *keys.RULES,

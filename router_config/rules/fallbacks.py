@@ -1,12 +1,16 @@
-"""Rules about fallbacks: they lead somewhere, end, and stay in one vector space and region."""
+"""Rules about fallbacks: they lead somewhere, end, and stay in one vector space and region.
+
+A fallback may name an alias; it is judged by the group behind it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
+from ..build import aliases_of
 from ..problems import Finding, Path, did_you_mean
-from .subject import Rule, Subject, mapping
+from .subject import Rule, Subject
 
 __all__ = ["RULES"]
 
@@ -14,7 +18,7 @@ _LIST: Path = ("router_settings", "fallbacks")
 _DEFAULT: Path = ("router_settings", "default_fallbacks")
 
 
-def _edges(subject: Subject) -> Iterator[tuple[str, str, Path]]:
+def _written(subject: Subject) -> Iterator[tuple[str, str, Path]]:
     """Yield source, target and place of each fallback that the file spells out."""
     for index, item in enumerate(subject.router.fallbacks or ()):
         for source, targets in item.items():
@@ -24,18 +28,45 @@ def _edges(subject: Subject) -> Iterator[tuple[str, str, Path]]:
         yield "*", target, (*_DEFAULT, position)
 
 
+def _edges(subject: Subject) -> Iterator[tuple[str, str, Path]]:
+    """Yield the same with the group behind a target that is an alias."""
+    aliases = aliases_of(subject.file.router_settings)
+    for source, target, path in _written(subject):
+        yield source, aliases.get(target, target), path
+
+
 def known_groups(subject: Subject) -> Iterator[Finding]:
-    aliases = mapping(subject.written("router_settings", "model_group_alias"))
-    known = {*subject.models, *aliases}
+    known = {*subject.models, *aliases_of(subject.file.router_settings)}
     places = [
         ((*_LIST, n, s), s) for n, item in enumerate(subject.router.fallbacks or ()) for s in item
     ]
-    places += [(path, target) for _, target, path in _edges(subject)]
+    places += [(path, target) for _, target, path in _written(subject)]
     for path, name in places:
         if name != "*" and not any(fnmatchcase(name, pattern) for pattern in known):
             guess = did_you_mean(name, known)
             fix = f'did you mean "{guess}"?' if guess else f"known: {', '.join(sorted(known))}"
             yield Finding(path, "a fallback to or from a group without deployments", fix)
+
+
+def source_is_no_alias(subject: Subject) -> Iterator[Finding]:
+    for index, item in enumerate(subject.router.fallbacks or ()):
+        for source in item:
+            group = subject.config.aliases.get(source)
+            if group is not None and source not in subject.models:
+                what = f'the list of an alias, which nobody reads: requests are for "{group}"'
+                yield Finding((*_LIST, index, source), what, f'write it for "{group}"')
+
+
+def may_be_tried(subject: Subject) -> Iterator[Finding]:
+    # It bounds how deep LiteLLM goes, and all of a list are one step deep: 1 is as good as 10.
+    if not any(True for _ in _edges(subject)):
+        return
+    router, litellm = (("router_settings", "max_fallbacks"), ("litellm_settings", "max_fallbacks"))
+    path = router if subject.written(*router) is not None else litellm
+    most = subject.written(*path)
+    if isinstance(most, int) and most < 1:
+        what = "no fallback would ever be tried"
+        yield Finding(path, what, "remove it; embedding_router.attempts bounds the calls")
 
 
 def one_source_per_item(subject: Subject) -> Iterator[Finding]:
@@ -112,6 +143,8 @@ def one_region(subject: Subject) -> Iterator[Finding]:
 
 RULES: tuple[Rule, ...] = (
     known_groups,
+    source_is_no_alias,
+    may_be_tried,
     one_source_per_item,
     one_item_per_source,
     no_cycle,

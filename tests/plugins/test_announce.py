@@ -48,7 +48,7 @@ def announced(
     with caplog.at_level(logging.INFO, "qwen3_router"):
         announce(config, build(config, environ))
     assert not [value for value in environ.values() if value in caplog.text]
-    said = re.findall(r"group (\S+?):? (?:has )?(.*)", "\n".join(caplog.messages))
+    said = re.findall(r"group ([^\s,]+?):? (?:has )?(?!off: )(.*)", "\n".join(caplog.messages))
     return dict(said)
 
 
@@ -68,17 +68,27 @@ def test_one_variable_is_enough(
             assert {variable(one) for one in entries} <= set(re.findall(r"[A-Z_]+", said[group]))
 
 
-def test_a_deployment_that_is_off_is_named_with_its_variable(
+def test_what_is_off_is_one_line_for_a_group_with_each_reason_once(
     shipped: Config, caplog: pytest.LogCaptureFixture
 ) -> None:
     announced(shipped, {"SCW_SECRET_KEY": "a-key"}, caplog)
-    off = [one for one in SHIPPED if variable(one) != "SCW_SECRET_KEY"]
-    for one in off:
-        line = (
-            f"deployment {one['model_info']['id']} of {one['model_name']} is off: {variable(one)}"
-        )
-        assert any(line in message for message in caplog.messages)
-    assert sum("is off" in message for message in caplog.messages) == len(off)
+    for group in GROUPS:
+        off = [
+            f"{variable(one)} is not set ({one['model_info']['id']})"
+            for one in SHIPPED
+            if one["model_name"] == group and variable(one) != "SCW_SECRET_KEY"
+        ]
+        assert f"group {group}, off: {'; '.join(off)}" in caplog.messages
+    assert len(caplog.messages) == 2 * len(GROUPS)
+
+
+def test_deployments_that_are_off_for_one_reason_share_it(
+    shipped: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    announced(shipped, {"NOVITA_API_KEY": "a-key"}, caplog)
+    (line,) = (one for one in caplog.messages if f"{GROUPS[0]}, off: " in one)
+    assert line.count("SCW_SECRET_KEY is not set (scaleway-free, scaleway-paid)") == 1
+    assert line.count("SCW_SECRET_KEY") == 1
 
 
 def test_with_all_variables_nobody_is_off(
