@@ -94,7 +94,7 @@ def test_an_alert_is_one_line_in_one_log_whoever_crosses_the_level(pair: Pair) -
         line
         for proxy in pair.proxies
         for line in proxy.log().splitlines()
-        if "budget alert" in line
+        if "budget alert:" in line
     ]
     told = [(line.partition("level=")[2].partition(" ")[0]) for line in lines]
     assert sorted(told) == ["100%", "50%", "80%"]
