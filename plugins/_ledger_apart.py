@@ -33,6 +33,8 @@ __all__ = ["Apart"]
 log = logging.getLogger("qwen3_router.ledger")
 
 _END_S = 5.0
+_RESTART_S = 0.5
+_UNSENT_S = 10.0
 _RAISES: dict[str, Callable[..., Exception]] = {
     "BudgetExhausted": BudgetExhausted,
     "LedgerUnavailable": LedgerUnavailable,
@@ -48,6 +50,7 @@ class _Step:
     args: Sequence[Any]
     owed: bool
     future: asyncio.Future[Any] | None
+    sent_at: float = 0.0  # by the event loop's clock; at first, when it ought to be at the latest
 
 
 class Apart:
@@ -62,7 +65,7 @@ class Apart:
         """Return the step's result. Raises its error, or `LedgerUnavailable` after *timeout_s*."""
         loop = asyncio.get_running_loop()
         link = self._links.get(loop)
-        if link is None or link.broken:
+        if link is None or link.may_follow():
             for old in [one for one in self._links if one.is_closed()]:
                 self._links.pop(old).abandon()
             link = self._links[loop] = _Link(
@@ -72,15 +75,17 @@ class Apart:
         future: asyncio.Future[Any] = loop.create_future()
         step = link.put(_Step(name, args, owed, future))
         try:
-            async with asyncio.timeout(timeout_s):
-                return await future
-        except TimeoutError:
-            link.give_up(step)
-            reason = f"the ledger was not free for {timeout_s:g} s"
-            raise LedgerUnavailable(reason) from None
+            # Time counts from when the step was sent, and an answer that is there is taken: an
+            # event loop that was busy with something else is no reason to refuse.
+            while not future.done() and (left_s := step.sent_at + timeout_s - loop.time()) > 0:
+                await asyncio.wait([future], timeout=min(left_s, timeout_s))
         except asyncio.CancelledError:
             link.give_up(step)
             raise
+        if not future.done():
+            link.give_up(step)
+            raise LedgerUnavailable(f"the ledger was not free for {timeout_s:g} s")
+        return future.result()
 
     async def close(self) -> None:
         """Let the child do what waits, and end it."""
@@ -105,6 +110,7 @@ class _Link(asyncio.Protocol):
         self._process: subprocess.Popen[bytes] | None = None
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
+        self._started_at = self._loop.time()
         self.broken = False
         for step in owed:
             self.put(step)
@@ -114,15 +120,22 @@ class _Link(asyncio.Protocol):
         try:
             self._process, ours = _child(self._path)
         except OSError as error:
-            self.broken = True
-            raise LedgerUnavailable(f"the ledger's process does not start: {error}") from None
+            self.connection_lost(error)
+            return
         await self._loop.connect_accepted_socket(lambda: self, ours)
+
+    def may_follow(self) -> bool:
+        """Tell whether another child may take over: this one ended, not just after its start."""
+        return self.broken and self._loop.time() - self._started_at > _RESTART_S
 
     def put(self, step: _Step) -> _Step:
         """Send *step* with all others of this turn of the event loop."""
+        if self.broken and step.future is not None:
+            step.future.set_exception(LedgerUnavailable("the ledger's process ended"))
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._number += 1
+        step.sent_at = self._loop.time() + _UNSENT_S
         self._asked[self._number] = step
         wall_us = None if self._wall_us is None else self._wall_us()
         self._unsent.append((self._number, step.name, step.args, step.owed, wall_us))
@@ -130,11 +143,9 @@ class _Link(asyncio.Protocol):
 
     def give_up(self, step: _Step) -> None:
         """Note that nobody waits for *step* any more."""
-        future, step.future = step.future, None
         # The answer may be there and yet unread: the wait was cancelled just before.
-        if future is None or not future.done() or future.cancelled():
-            return
-        if future.exception() is None:
+        future, step.future = step.future, None
+        if future is not None and not future.cancel() and future.exception() is None:
             self._undo(future.result())
 
     def owed(self) -> list[_Step]:
@@ -187,8 +198,11 @@ class _Link(asyncio.Protocol):
             self._ended.set_result(None)
 
     def _flush(self) -> None:
-        if self._unsent and self._transport is not None:
+        if self._unsent and self._transport is not None and not self.broken:
             self._transport.write(frame(self._unsent))
+            for number, *_ in self._unsent:
+                if number in self._asked:
+                    self._asked[number].sent_at = self._loop.time()
             self._unsent = []
 
     def _undo(self, result: Any) -> None:

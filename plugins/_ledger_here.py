@@ -41,15 +41,16 @@ class Here:
         job = Job(name, args, owed=owed, waiter=(loop, future))
         self._put(job)
         try:
-            async with asyncio.timeout(timeout_s):
-                return await future
-        except TimeoutError:
-            self._give_up(job, future)
-            reason = f"the ledger was not free for {timeout_s:g} s"
-            raise LedgerUnavailable(reason) from None
+            # Not `asyncio.timeout`: where the event loop itself was busy for that long, the answer
+            # is there when the time is up, and must not be thrown away.
+            await asyncio.wait([future], timeout=timeout_s)
         except asyncio.CancelledError:
             self._give_up(job, future)
             raise
+        if not future.done():
+            self._give_up(job, future)
+            raise LedgerUnavailable(f"the ledger was not free for {timeout_s:g} s")
+        return future.result()
 
     async def close(self) -> None:
         """Do what waits, and end the thread."""
@@ -67,7 +68,7 @@ class Here:
     def _give_up(self, job: Job, future: asyncio.Future[Any]) -> None:
         job.given_up = not job.owed
         # The answer may be there and yet unread: the wait was cancelled just before.
-        if future.done() and not future.cancelled() and future.exception() is None:
+        if not future.cancel() and future.exception() is None:
             self._undo(job)
 
     def _undo(self, job: Job) -> None:

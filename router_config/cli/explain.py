@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from router_config.cli.common import add_config, config_path
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         return 2
     ranks = _ranks(config, group, args.tokens, args.region)
     if args.format == "json":
-        print(json.dumps([_row(rank) for rank in ranks], indent=2))
+        print(json.dumps(_rows(ranks), indent=2))
     else:
         print(_text(group, ranks))
     return 0
@@ -78,6 +79,36 @@ def _ranks(config: Config, group: Group, tokens: int, region: str | None) -> lis
     return rank(plan.groups, plan.admits)
 
 
+def _rows(ranks: list[Rank]) -> list[dict[str, Any]]:
+    """Return what is said of each; of two that share an endpoint only one is called."""
+    first: dict[str, str] = {}
+    rows = []
+    for rank in ranks:
+        row = _row(rank)
+        key, id_ = rank.candidate.endpoint.key, rank.candidate.id
+        shares = rank.refused is None and first.setdefault(key, id_) != id_
+        rows.append({**row, "same_endpoint_as": first[key] if shares else None})
+    return rows
+
+
+def _reach(ranks: list[Rank], attempts: int) -> int | None:
+    """Return after how many ranks the attempts are used up, or None if all may be called.
+
+    It is the end of an order, since any of its siblings may be drawn for the last attempt.
+    """
+    called: set[str] = set()
+    done = 0
+    for _, level in groupby(ranks, key=lambda rank: (rank.candidate.group, rank.candidate.order)):
+        members = list(level)
+        ready = {one.candidate.endpoint.key for one in members if one.refused is None}
+        if len(called) >= attempts and ready - called:
+            return done
+        if len(called) < attempts:
+            called |= ready
+            done += len(members)
+    return None
+
+
 def _row(rank: Rank) -> dict[str, Any]:
     one = rank.candidate
     return {
@@ -97,8 +128,8 @@ def _row(rank: Rank) -> dict[str, Any]:
 def _text(group: Group, ranks: list[Rank]) -> str:
     rows = [("", "group", "order", "share", "deployment", "region", "$/1M", "state")]
     place = 0
-    for rank in ranks:
-        row = _row(rank)
+    for rank, row in zip(ranks, _rows(ranks), strict=True):
+        shared = row["same_endpoint_as"]
         if rank.refused is None:
             place += 1
         rows.append(
@@ -110,7 +141,7 @@ def _text(group: Group, ranks: list[Rank]) -> str:
                 row["id"],
                 row["region"],
                 row["usd_per_million_tokens"],
-                rank.refused or "ready",
+                rank.refused or (f"same endpoint as {shared}" if shared else "ready"),
             )
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -118,6 +149,10 @@ def _text(group: Group, ranks: list[Rank]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
+    reach = _reach(ranks, group.attempts)
+    if reach is not None:
+        end = f"-- {group.attempts} attempts end here; below is who is called if one is passed over"
+        lines.insert(1 + reach, end)
     head = (
         f"{group.name}: at most {group.attempts} attempts and {group.deadline_s:g} s a request; no "
         "endpoint twice.\nSiblings of an order are drawn by weight; then the next order, then the "

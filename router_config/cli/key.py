@@ -1,4 +1,4 @@
-"""`qwen3-router key new`: print a key once, and the YAML line that admits it."""
+"""`qwen3-router key new`: print a key once, and the YAML lines that admit it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from datetime import date
 
 __all__ = ["HELP", "add_arguments", "run"]
 
-HELP = "make an API key and the YAML line with its hash"
+HELP = "make an API key and the YAML lines with its hash"
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `key`."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    new = actions.add_parser("new", help="print a new key once and the line to paste")
+    new = actions.add_parser("new", help="print a new key once and the lines to paste")
     new.add_argument("--alias", required=True, help="who uses it, such as search-team")
     new.add_argument("--team", help="the team it belongs to")
     new.add_argument("--groups", nargs="+", metavar="GROUP", help="model groups (default: all)")
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the key and its line; 2 if the alias cannot stand in the file."""
+    """Print the key and its lines; 2 if the alias cannot stand in the file."""
     if not _ALIAS.fullmatch(args.alias):
         print(
             "qwen3-router key new: --alias takes letters, digits, `.`, `_` and `-`, at most 64",
@@ -46,7 +46,12 @@ def run(args: argparse.Namespace) -> int:
             fields[name] = value
     print("The key, shown this once. Give it to its user and keep no copy:")
     print(f"\n  {key}\n")
-    print("Paste this line into the config, under embedding_router: keys:\n")
+    print(
+        "Paste these two lines into the config, in place of its line `  # keys:` (in a file without"
+    )
+    print("it: at the end of `embedding_router:`). Where `  keys:` stands already without the `#`,")
+    print("paste only the second line, under it. Then start the proxy again.\n")
+    print("  keys:")
     print(f"    {_name(args.alias)}: {_flow(fields)}")
     return 0
 

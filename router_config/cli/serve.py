@@ -114,13 +114,13 @@ def _why_not_with_key(general: Mapping[str, Any]) -> str | None:
     permitted = _permits_any(general)
     if not isinstance(key, str) or (permitted and "master_key" not in general):
         return None
-    name = "general_settings.master_key"
+    name, variable = "general_settings.master_key", "LITELLM_MASTER_KEY"
     if key.startswith(_VARIABLE):
-        name = key.removeprefix(_VARIABLE)
+        name = variable = key.removeprefix(_VARIABLE)
         key = os.environ.get(name, "")
     choose = (
         "It is the admin key of the proxy, one you choose: "
-        'export LITELLM_MASTER_KEY="sk-$(openssl rand -hex 16)"'
+        f'export {variable}="sk-$(openssl rand -hex 16)"'
     )
     if not key.strip():
         return f"{name} is not set. {choose}"

@@ -1,7 +1,8 @@
 """Rules about settings that make LiteLLM call more often, pick by itself, or do nothing.
 
 One attempt is one wire call, counted by `embedding_router.attempts`. What would add calls behind
-its back is refused; what has no effect on our deployments is said.
+its back is refused; what has no effect on our deployments is said. `litellm_settings.cache` is for
+other models: every request for our groups asks it to neither read nor store.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ _REFUSED: Mapping[tuple[str, str], tuple[str, str]] = {
     ("router_settings", "enable_health_check_routing"): (
         "lets LiteLLM's paid health checks pick",
         "remove it",
+    ),
+    # It looks at the one deployment that was picked, and turns it down if its tags are others.
+    ("router_settings", "enable_tag_filtering"): (
+        "ends requests by tags of the key after this router's pick",
+        "remove it; other models can have it in their model_info",
     ),
     ("router_settings", "routing_groups"): ("picks in another way than this router", "remove it"),
     ("general_settings", "background_health_checks"): (
@@ -66,6 +72,13 @@ _IDLE: Mapping[tuple[str, str], str] = {
     ),
     ("router_settings", "optional_pre_call_checks"): "changes no pick of this router",
 }
+# A call has the deployment's or the catalogue's time, and never longer than the request's deadline.
+# LiteLLM's times are for other models, so nothing is said where there are some.
+_TIMES: tuple[Path, ...] = (
+    ("router_settings", "timeout"),
+    ("router_settings", "stream_timeout"),
+    ("litellm_settings", "request_timeout"),
+)
 # Our provider reads none of these; rates and limits are facts of the catalogue.
 _IGNORED_PARAMS = (
     "cooldown_time",
@@ -73,6 +86,7 @@ _IGNORED_PARAMS = (
     "encoding_format",
     "input_cost_per_token",
     "max_parallel_requests",
+    "request_timeout",
     "rpm",
     "stream_timeout",
     "tpm",
@@ -130,6 +144,23 @@ def nothing_idle(subject: Subject) -> Iterator[Finding]:
             yield Finding(path, what, "remove it", "warning")
 
 
+def no_idle_times(subject: Subject) -> Iterator[Finding]:
+    for path in _TIMES:
+        written = subject.written(*path)
+        if subject.deployments and not subject.config.foreign_models and _is_on(written):
+            what = "has no effect on embeddings of this router"
+            fix = "write litellm_params.timeout for a call, or embedding_router.deadline_s"
+            yield Finding(path, what, fix, "warning")
+
+
+def no_tag_filtering(subject: Subject) -> Iterator[Finding]:
+    what, _ = _REFUSED["router_settings", "enable_tag_filtering"]
+    for one in subject.deployments:
+        path = path_of(one, "model_info", "enable_tag_filtering")
+        if _is_on(subject.written(*path)):
+            yield Finding(path, what, "remove it")
+
+
 def params_have_an_effect(subject: Subject) -> Iterator[Finding]:
     for one in subject.deployments:
         params = mapping(subject.written(*path_of(one, "litellm_params")))
@@ -166,6 +197,8 @@ RULES: tuple[Rule, ...] = (
     simple_shuffle,
     nothing_behind_our_back,
     nothing_idle,
+    no_idle_times,
+    no_tag_filtering,
     params_have_an_effect,
     one_file,
 )

@@ -1,21 +1,23 @@
-"""Rules about the lines through which LiteLLM finds this router's handlers.
+"""Rules about the lines through which LiteLLM finds this router's handlers, and requests find it.
 
 Nothing is added silently: what is missing is named, with the line to paste.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ..problems import Finding
 from ..shape import OWN_PREFIX
-from .subject import Rule, Subject
+from .subject import Rule, Subject, mapping
 
 __all__ = ["RULES"]
 
 _CALLBACKS = ("plugins.gateway.handler", "plugins.matryoshka.handler")
 _PROVIDER = "plugins.provider.handler"
 _AUTH = "plugins.keys.handler"
+_EMBEDDINGS = re.compile(r"(/v1)?/embeddings|/(engines|openai/deployments)/.*/embeddings")
 
 
 def callbacks_are_wired(subject: Subject) -> Iterator[Finding]:
@@ -71,6 +73,17 @@ def master_key_is_named(subject: Subject) -> Iterator[Finding]:
         yield Finding(("general_settings",), what, fix, "warning")
 
 
+def path_is_ours(subject: Subject) -> Iterator[Finding]:
+    """LiteLLM keeps its own route for the path, but takes the entry's `auth` for it."""
+    entries = subject.written("general_settings", "pass_through_endpoints")
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        written = mapping(entry).get("path")
+        if subject.deployments and isinstance(written, str) and _EMBEDDINGS.fullmatch(written):
+            path = ("general_settings", "pass_through_endpoints", index, "path")
+            what = "the path of embeddings: not passed through, but open to all with auth: false"
+            yield Finding(path, what, "write another path")
+
+
 def _broken(subject: Subject, name: str) -> bool:
     """Return True if the key is there with a value that could not be read."""
     written = subject.written("litellm_settings", name)
@@ -82,4 +95,5 @@ RULES: tuple[Rule, ...] = (
     provider_is_wired,
     keys_are_wired,
     master_key_is_named,
+    path_is_ours,
 )

@@ -27,7 +27,7 @@ __all__ = ["HELD_S", "POINTS", "STORY", "Nursery", "RedisLedger"]
 
 # Where a step of the SQLite ledger may be cut off, in no special order.
 POINTS = ["locked", "begun", "reserving", "reserved", "ending", "ended", "expiring", "posted"]
-POINTS += ["counting", "counted", "written", "committed"]
+POINTS += ["counting", "counted", "written", "committed", "flushed"]
 HELD_S = 0.3  # how long a racer's hold lasts
 
 
@@ -159,6 +159,18 @@ def racer(url: str, diary: str, seed: int, seconds: float) -> None:
     asyncio.run(race())
 
 
+def idle(path: str, diary: str) -> None:
+    """Use a ledger with a child process of its own, and stay."""
+
+    async def run() -> None:
+        ledger = SqliteLedger(Path(path), apart=True)
+        await ledger.start()
+        os.close(os.open(diary, os.O_CREAT))
+        await asyncio.sleep(600)
+
+    asyncio.run(run())
+
+
 def full_disk(path: str) -> None:
     """Spend until the file may not grow, and go on when it may again."""
 
@@ -194,6 +206,7 @@ def _serve() -> None:
         "story": story,
         "racer": racer,
         "full_disk": full_disk,
+        "idle": idle,
     }
     for line in sys.stdin:
         words = json.loads(line)

@@ -2,6 +2,7 @@
 
     python -m tests.plugins.ledger_load --processes 4 --waiting 16 --seconds 5
     python -m tests.plugins.ledger_load --store redis
+    python -m tests.plugins.ledger_load --busy 0.3      in an event loop that never rests
 
 Prints reservations a second, and per process p50, p99 and the longest wait of a `reserve`.
 """
@@ -38,10 +39,11 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, help="where the data goes (default: a temporary one)"
     )
+    parser.add_argument("--busy", type=float, default=0.0, help="ms of other work, over and over")
     parser.add_argument("--worker", metavar="URL", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        print(json.dumps(asyncio.run(_work(args.worker, args.waiting, args.seconds))))
+        print(json.dumps(asyncio.run(_work(args.worker, args))))
         return
     with tempfile.TemporaryDirectory(dir=args.folder) as folder, _store(args, folder) as url:
         os.environ["QWEN3_ROUTER_STATE"] = folder
@@ -60,17 +62,19 @@ async def _define(url: str) -> None:
 def _measure(args: argparse.Namespace, url: str) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "tests.plugins.ledger_load", "--worker", url]
     command += ["--waiting", str(args.waiting), "--seconds", str(args.seconds)]
+    command += ["--busy", str(args.busy)]
     workers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(args.processes)]
     return [json.loads(worker.communicate()[0]) for worker in workers]
 
 
-async def _work(url: str, waiting: int, seconds: float) -> dict[str, Any]:
+async def _work(url: str, args: argparse.Namespace) -> dict[str, Any]:
     ledger = open_ledger(url, os.environ)
     await _loop(ledger, time.monotonic() + 0.3)  # warm
     waits: list[float] = []
     started, cpu = time.monotonic(), time.thread_time()
-    until = started + seconds
-    await asyncio.gather(*(_loop(ledger, until, waits) for _ in range(waiting)))
+    until = started + args.seconds
+    loops = [_loop(ledger, until, waits) for _ in range(args.waiting)]
+    await asyncio.gather(*loops, _burn(until, args.busy))
     passed = time.monotonic() - started
     cpu = time.thread_time() - cpu  # of the event loop's thread alone
     await ledger.close()
@@ -83,6 +87,14 @@ async def _work(url: str, waiting: int, seconds: float) -> dict[str, Any]:
         "max_ms": waits[-1] * 1000,
         "loop_us": cpu / len(waits) * 1_000_000,
     }
+
+
+async def _burn(until: float, ms: float) -> None:
+    while ms and time.monotonic() < until:
+        end = time.perf_counter() + ms / 1000
+        while time.perf_counter() < end:
+            pass
+        await asyncio.sleep(0)
 
 
 async def _loop(ledger: Ledger, until: float, waits: list[float] | None = None) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import stat
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -210,6 +211,21 @@ def test_who_waits_too_long_is_refused_and_holds_nothing_afterwards(path: Path) 
         await slow.close()
         (room,) = await ledger.rooms(["b"])
         assert room.held == Amount()
+        await ledger.close()
+
+    run(test)
+
+
+def test_nothing_is_answered_before_it_is_on_the_disk(path: Path) -> None:
+    async def test() -> None:
+        flushing = threading.Event()
+        ledger = SqliteLedger(
+            path, step=lambda name: flushing.wait() and None if name == "committed" else None
+        )
+        asked = asyncio.ensure_future(ledger.define([BUDGET]))
+        assert await asyncio.wait([asked], timeout=0.3) == (set(), {asked})
+        flushing.set()
+        await asked
         await ledger.close()
 
     run(test)

@@ -32,6 +32,20 @@ def paste(line: str, tmp_path: Path) -> dict[str, Key]:
     return load(path, today=NOW.date()).keys
 
 
+def test_the_printed_lines_fit_where_the_command_says(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["key", "new", "--alias", "search"]) == 0
+    words = capsys.readouterr().out
+    assert "in place of its line `  # keys:`" in words
+    shipped = SHIPPED_CONFIG.read_text()
+    assert shipped.count("\n  # keys:\n") == 1
+    path = tmp_path / "config.yaml"
+    lines = words[words.index("  keys:\n") :]
+    path.write_text(shipped.replace("  # keys:\n", lines))
+    assert list(load(path, today=NOW.date()).keys) == ["search"]
+
+
 def find(keys: dict[str, Key], key: str) -> Key | None:
     return Keyring(keys.values()).find(hashlib.sha256(key.encode()).hexdigest(), NOW)
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from router_config import SHIPPED_CONFIG
 from router_config.cli.serve import _PERMIT_ANY, _PUBLIC_KEYS
 from tests.proxy.harness import ROOT, clean_environ
 
 # Tells on its last line whether LiteLLM was loaded, and so whether it went to the network.
 CODE = """
 import sys
+from pathlib import Path
 from router_config.cli import main
 code = main(["serve", *sys.argv[1:]])
 print("litellm" in sys.modules)
@@ -46,6 +49,17 @@ def test_without_an_admin_key_it_says_how_to_choose_one() -> None:
     assert (result.returncode, result.stdout) == (1, "False\n")
     assert "LITELLM_MASTER_KEY" in result.stderr
     assert "scw-key" not in result.stderr
+
+
+def test_an_admin_key_of_another_name_is_asked_for_by_that_name(tmp_path: Path) -> None:
+    text = SHIPPED_CONFIG.read_text(encoding="utf-8")
+    path = tmp_path / "config.yaml"
+    path.write_text(text.replace("os.environ/LITELLM_MASTER_KEY", "os.environ/ADMIN_KEY"))
+    keys = {"SCW_SECRET_KEY": "scw-key", "LITELLM_MASTER_KEY": "sk-mine"}
+    result = serve(CONFIG_FILE_PATH=str(path), **keys)
+    assert (result.returncode, result.stdout) == (1, "False\n")
+    assert "ADMIN_KEY is not set" in result.stderr
+    assert 'export ADMIN_KEY="sk-$(openssl rand -hex 16)"' in result.stderr
 
 
 def test_with_an_admin_key_that_everybody_knows_it_says_how_to_choose_one() -> None:
