@@ -24,6 +24,7 @@ from plugins._ledger import (
     LedgerUnavailable,
     Refusal,
     Reservation,
+    UnknownBudget,
 )
 from plugins._pool import Candidate
 
@@ -85,8 +86,7 @@ class Money:
         if not budgets:
             return
         try:
-            await self.define(budgets)
-            held = await self.ledger.reserve([one.name for one in budgets], amount, _TTL_SLACK_S)
+            held = await self._hold(budgets, amount, _TTL_SLACK_S)
             await self.ledger.settle(held, amount)
         except BudgetExhausted as error:
             wait_s = (
@@ -122,9 +122,8 @@ class Money:
         if known:
             raise self._refused(attempt, known)
         try:
-            await self.define(budgets)
-            reservation = await self.ledger.reserve(
-                [one.name for one in budgets],
+            reservation = await self._hold(
+                budgets,
                 amount,
                 candidate.attempt_timeout_s(attempt.tokens) + _TTL_SLACK_S,
                 note=f"{attempt.request_id} at {candidate.usd_per_million_tokens} USD/1M",
@@ -154,6 +153,18 @@ class Money:
             self._full.pop(row.budget, None)
         # The task may be cancelled while it waits here; the books must be closed all the same.
         await asyncio.shield(self._close(reservation, attempt, outcome))
+
+    async def _hold(
+        self, budgets: Sequence[Budget], amount: Amount, ttl_s: float, note: str = ""
+    ) -> Reservation:
+        names = [one.name for one in budgets]
+        await self.define(budgets)
+        try:
+            return await self.ledger.reserve(names, amount, ttl_s, note=note)
+        except UnknownBudget:  # the store lost its data since, and an operator accepted that
+            self._defined.clear()
+            await self.define(budgets)
+            return await self.ledger.reserve(names, amount, ttl_s, note=note)
 
     async def _close(self, reservation: Reservation, attempt: Attempt, outcome: Outcome) -> None:
         fault = outcome.fault

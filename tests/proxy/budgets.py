@@ -7,9 +7,10 @@ what each of them really billed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -183,18 +184,23 @@ async def ask_all(
     bodies: Iterable[Mapping[str, Any]],
     *,
     key: str = MASTER_KEY,
+    tell: Callable[[httpx.Response | None], None] = lambda _: None,
     timeout_s: float = 60.0,
 ) -> list[httpx.Response | None]:
-    """POST all *bodies* at once, in turn to each of *bases*; None where the connection broke."""
+    """POST all *bodies* at once, in turn to each of *bases*, and *tell* every reply as it comes.
+
+    A reply is None where the connection broke.
+    """
     limits = httpx.Limits(max_connections=None)
     headers = {"authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(timeout=timeout_s, limits=limits, headers=headers, **PLAIN) as c:
 
         async def one(base: str, body: Mapping[str, Any]) -> httpx.Response | None:
-            try:
-                return await c.post(f"{base}/v1/embeddings", json=body)
-            except httpx.TransportError:
-                return None
+            reply = None
+            with contextlib.suppress(httpx.TransportError):
+                reply = await c.post(f"{base}/v1/embeddings", json=body)
+            tell(reply)
+            return reply
 
         return await asyncio.gather(
             *(one(bases[i % len(bases)], body) for i, body in enumerate(bodies))

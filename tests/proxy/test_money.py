@@ -18,6 +18,7 @@ import pytest
 
 from plugins._ledger import Amount
 from router_config.sandbox import Sandbox
+from tests.processes import descendants
 from tests.proxy import reference
 from tests.proxy.answers import refused
 from tests.proxy.budgets import (
@@ -342,9 +343,13 @@ def full_disk(house: House) -> Iterator[None]:
     """Let no file of the proxy grow."""
     pid = house.proxy.process.pid
     sizes = [path.stat().st_size for path in house.state.glob("ledger.db*")]
-    most = (min(4096, *sizes), resource.RLIM_INFINITY)
-    before = resource.prlimit(pid, resource.RLIMIT_FSIZE, most)
+    small = (min(4096, *sizes), resource.RLIM_INFINITY)
+    # SQLite's writer is a process of its own.
+    before = {
+        one: resource.prlimit(one, resource.RLIMIT_FSIZE, small) for one in (pid, *descendants(pid))
+    }
     try:
         yield
     finally:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+        for one, limits in before.items():
+            resource.prlimit(one, resource.RLIMIT_FSIZE, limits)
