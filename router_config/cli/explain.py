@@ -22,7 +22,7 @@ HELP = "show in what order deployments would be tried, and why"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `explain`."""
-    parser.add_argument("model", help="a model group, such as qwen3-embedding-8b")
+    parser.add_argument("model", help="a model name, such as qwen3-embedding-8b")
     add_config(parser)
     parser.add_argument("--tokens", type=int, default=1, help="tokens of the longest input")
     parser.add_argument("--region", choices=["eu"], help="as for a key with this region")
@@ -38,9 +38,11 @@ def run(args: argparse.Namespace) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
-    group = config.groups.get(args.model)
+    group = _group_of(config, args.model)
     if group is None:
         known = ", ".join(config.groups)
+        if config.aliases:
+            known += f", and the aliases {', '.join(config.aliases)}"
         print(
             f"qwen3-router explain: no model group {args.model!r}; there are: {known}",
             file=sys.stderr,
@@ -52,6 +54,12 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(_text(group, ranks))
     return 0
+
+
+def _group_of(config: Config, model: str) -> Group | None:
+    from plugins._names import group_of
+
+    return group_of(config, model)
 
 
 def _ranks(config: Config, group: Group, tokens: int, region: str | None) -> list[Rank]:
