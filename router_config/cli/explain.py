@@ -6,12 +6,15 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from router_config.cli.common import add_config, config_path
+from router_config.cli.left import left_of, no_room, read_rooms
 
 if TYPE_CHECKING:
+    from plugins._ledger import Room
     from plugins._pick import Rank
     from router_config import Config, Group
 
@@ -48,11 +51,14 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 2
-    ranks = _ranks(config, group, args.tokens, args.region)
+    rooms, unread = read_rooms(config)
+    ranks = _ranks(config, group, args.tokens, args.region, rooms)
     if args.format == "json":
-        print(json.dumps(_rows(ranks), indent=2))
+        print(json.dumps(_rows(ranks, rooms), indent=2))
     else:
-        print(_text(group, ranks))
+        print(_text(group, ranks, rooms))
+        if rooms is None and any(rank.candidate.budgets for rank in ranks):
+            print(f"\nWhat is left of the budgets was not read: {unread}.")
     return 0
 
 
@@ -62,7 +68,13 @@ def _group_of(config: Config, model: str) -> Group | None:
     return group_of(config, model)
 
 
-def _ranks(config: Config, group: Group, tokens: int, region: str | None) -> list[Rank]:
+def _ranks(
+    config: Config,
+    group: Group,
+    tokens: int,
+    region: str | None,
+    rooms: Mapping[str, Room] | None,
+) -> list[Rank]:
     """Return the ranks by the very functions that the proxy picks with."""
     from plugins._pick import rank
     from plugins._plan import Plan
@@ -83,16 +95,17 @@ def _ranks(config: Config, group: Group, tokens: int, region: str | None) -> lis
         attempts=group.attempts,
         deadline=float("inf"),
         region=region,
+        no_room=lambda one, inputs, count: no_room(one, inputs, count, rooms),
     )
     return rank(plan.groups, plan.admits)
 
 
-def _rows(ranks: list[Rank]) -> list[dict[str, Any]]:
+def _rows(ranks: list[Rank], rooms: Mapping[str, Room] | None) -> list[dict[str, Any]]:
     """Return what is said of each; of two that share an endpoint only one is called."""
     first: dict[str, str] = {}
     rows = []
     for rank in ranks:
-        row = _row(rank)
+        row = _row(rank, rooms)
         key, id_ = rank.candidate.endpoint.key, rank.candidate.id
         shares = rank.refused is None and first.setdefault(key, id_) != id_
         rows.append({**row, "same_endpoint_as": first[key] if shares else None})
@@ -117,7 +130,7 @@ def _reach(ranks: list[Rank], attempts: int) -> int | None:
     return None
 
 
-def _row(rank: Rank) -> dict[str, Any]:
+def _row(rank: Rank, rooms: Mapping[str, Room] | None) -> dict[str, Any]:
     one = rank.candidate
     return {
         "group": one.group,
@@ -129,14 +142,15 @@ def _row(rank: Rank) -> dict[str, Any]:
         "region": one.region,
         "usd_per_million_tokens": f"{one.usd_per_million_tokens.normalize():f}",
         "budgets": [budget.name for budget in one.budgets],
+        "left": {budget.name: left_of(budget, rooms) for budget in one.budgets},
         "refused": rank.refused,
     }
 
 
-def _text(group: Group, ranks: list[Rank]) -> str:
-    rows = [("", "group", "order", "share", "deployment", "region", "$/1M", "state")]
+def _text(group: Group, ranks: list[Rank], rooms: Mapping[str, Room] | None) -> str:
+    rows = [("", "group", "order", "share", "deployment", "region", "$/1M", "left", "state")]
     place = 0
-    for rank, row in zip(ranks, _rows(ranks), strict=True):
+    for rank, row in zip(ranks, _rows(ranks, rooms), strict=True):
         shared = row["same_endpoint_as"]
         if rank.refused is None:
             place += 1
@@ -149,6 +163,7 @@ def _text(group: Group, ranks: list[Rank]) -> str:
                 row["id"],
                 row["region"],
                 row["usd_per_million_tokens"],
+                "; ".join(dict.fromkeys(row["left"].values())),
                 rank.refused or (f"same endpoint as {shared}" if shared else "ready"),
             )
         )
