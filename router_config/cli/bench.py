@@ -46,6 +46,8 @@ _SUBJECTS = (
     _Subject("router, 4096 floats, base64 upstream", "ours-base64", {}),
     _Subject("router, 4096 base64, base64 upstream", "ours-base64", {"encoding_format": "base64"}),
     _Subject("router, 1024 floats, base64 upstream", "ours-base64", {"dimensions": 1024}),
+    # The same but for money: what the ledger adds to a request is the difference.
+    _Subject("router, 4096 floats, with a budget", "ours-budget", {}),
 )
 
 
@@ -108,6 +110,14 @@ def _config(base: str, base64: str) -> dict[str, Any]:
         "model_list": [
             deployment("ours-float", "qwen3/openai", base, base64=False),
             deployment("ours-base64", "qwen3/openai", base64, base64=True),
+            deployment(
+                "ours-budget",
+                "qwen3/openai",
+                base64,
+                base64=True,
+                budget="bench",
+                input_cost_per_token=0.0001,  # digits in JSON too
+            ),
             deployment(_PLAIN, "openai/Qwen/Qwen3-Embedding-8B", base),
         ],
         "router_settings": {"num_retries": 0, "disable_cooldowns": True},
@@ -120,6 +130,10 @@ def _config(base: str, base64: str) -> dict[str, Any]:
         "general_settings": {
             "master_key": "os.environ/LITELLM_MASTER_KEY",
             "custom_auth": "plugins.keys.handler",
+        },
+        "embedding_router": {
+            "ledger": "sqlite",
+            "budgets": {"bench": {"usd": 1_000_000, "period": "lifetime"}},
         },
     }
 
