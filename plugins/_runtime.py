@@ -27,11 +27,12 @@ from plugins._keyring import Keyring
 from plugins._ledger import Amount
 from plugins._ledger_open import open_ledger
 from plugins._money import Money
+from plugins._names import group_of
 from plugins._plan import Plan
 from plugins._pool import Candidate, build
 from plugins._presence import Presence
 from plugins._readiness import StartError, announce, check_ledger, load_vocabularies, why_off
-from plugins._request import Asked, parse_fields, split_model
+from plugins._request import Asked, parse_fields
 from plugins._steer import steer
 from plugins._wire import Wire
 from router_config import Config, Group, load, resolve
@@ -63,7 +64,6 @@ class Runtime:
         presence = Presence(self.exchanges)
         self.watchers: tuple[Watcher, ...] = (presence, self.money, AttemptLog())
         self.keys = Keyring(config.keys.values())
-        self._aliases = _aliases(config)
         self._by_id = {one.id: one for group in self.pool.values() for one in group}
         # What LiteLLM serves by itself, as its health check names it: by model and base.
         self._plain = {
@@ -85,13 +85,7 @@ class Runtime:
 
     def group_of(self, model: object) -> Group | None:
         """Return our group behind *model*, which may be an alias and carry an input type."""
-        if not isinstance(model, str):
-            return None
-        for name in (model, split_model(model)[0]):
-            group = self.config.groups.get(self._aliases.get(name, name))
-            if group is not None:
-                return group
-        return None
+        return group_of(self.config, model)
 
     def is_internal_name(self, model: object) -> bool:
         """Tell whether *model* names one of our deployments, which no client may address."""
@@ -235,17 +229,6 @@ class Runtime:
         if wire is not None:
             await wire.aclose()
         await self.money.ledger.close()
-
-
-def _aliases(config: Config) -> dict[str, str]:
-    """Return what LiteLLM's `model_group_alias` leads to, as far as those are groups of ours."""
-    settings = config.raw.get("router_settings") or {}
-    found = {}
-    for alias, target in (settings.get("model_group_alias") or {}).items():
-        name = target.get("model") if isinstance(target, dict) else target
-        if name in config.groups:
-            found[alias] = name
-    return found
 
 
 def start(config_path: str | Path | None = None) -> Runtime:

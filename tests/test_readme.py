@@ -1,7 +1,7 @@
 """Both READMEs and the other documents are true: commands run, links lead somewhere, tables agree.
 
-Each command of a ```sh block has its runner in RUNNERS. It is run as it stands, or with nothing
-changed but ports, keys and providers' addresses. A command without a runner fails.
+Each command of a ```sh block or a sentence has its runner in RUNNERS. It is run as it stands, or
+with nothing changed but ports, keys and providers' addresses. A command without a runner fails.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ def blocks(name: str, language: str) -> list[str]:
 
 
 def commands(name: str) -> list[str]:
-    """Return the commands of a document's sh blocks, one string each."""
+    """Return the commands of a document's sh blocks and sentences, one string each."""
     joined = "".join(blocks(name, "sh")).replace("\\\n", " ")
-    return [line for line in joined.splitlines() if line.strip()]
+    lines = [line for line in joined.splitlines() if line.strip()]
+    return list(dict.fromkeys([*lines, *re.findall(r"`(qwen3-router [^`\n]+)`", text(name))]))
 
 
 # -- what the commands run in
@@ -202,13 +203,14 @@ def serves_in_plain_litellm(reader: Reader, command: str, _: str) -> None:
 def finds_no_errors(reader: Reader, command: str, _: str) -> None:
     result = reader.sh(command)
     assert result.returncode == 0, result.stdout
-    assert "0 errors" in result.stderr
+    assert "0 errors" in result.stdout
 
 
 def annotates(reader: Reader, command: str, _: str) -> None:
     finds_no_errors(reader, command, _)
-    lines = reader.sh(command).stdout.splitlines()
+    *lines, summary = reader.sh(command).stdout.splitlines()
     assert lines
+    assert f"0 errors, {len(lines)} warnings" in summary
     assert all(line.startswith("::warning file=") for line in lines)
 
 
@@ -243,6 +245,13 @@ def prints_a_key_and_its_line(reader: Reader, command: str, _: str) -> None:
     assert [str(one) for one in check(config) if one.severity == "error"] == []
 
 
+def shows_what_is_left(reader: Reader, command: str, _: str) -> None:
+    result = reader.sh(command)
+    assert result.returncode == 0, result.stderr
+    rows = {line.split()[0] for line in result.stdout.splitlines()}
+    assert set(yaml.safe_load(SHIPPED_CONFIG.read_text())["embedding_router"]["budgets"]) <= rows
+
+
 Runner = Callable[[Reader, str, str], None]
 RUNNERS: dict[str, Runner] = {
     "make demo": runs_the_demo,
@@ -258,6 +267,7 @@ RUNNERS: dict[str, Runner] = {
     "pip install .": installs,
     "qwen3-router validate --format github router_config/config.yaml": annotates,
     f"qwen3-router key new --alias search --groups {MODEL} --rpm 600": prints_a_key_and_its_line,
+    "qwen3-router budget show": shows_what_is_left,
 }
 
 

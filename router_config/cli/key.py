@@ -46,11 +46,9 @@ def run(args: argparse.Namespace) -> int:
             fields[name] = value
     print("The key, shown this once. Give it to its user and keep no copy:")
     print(f"\n  {key}\n")
-    print(
-        "Paste these two lines into the config, in place of its line `  # keys:` (in a file without"
-    )
-    print("it: at the end of `embedding_router:`). Where `  keys:` stands already without the `#`,")
-    print("paste only the second line, under it. Then start the proxy again.\n")
+    print("Paste these two lines into the config, in place of its line `  # keys:` (in a file")
+    print("without it: at the end of `embedding_router:`). Where `  keys:` stands without the `#`")
+    print("already, paste only the second line, under it. Then start the proxy again.\n")
     print("  keys:")
     print(f"    {_name(args.alias)}: {_flow(fields)}")
     return 0

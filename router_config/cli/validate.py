@@ -44,7 +44,11 @@ def run(args: argparse.Namespace) -> int:
     errors = sum(problem.severity == "error" for problem in problems)
     warnings = len(problems) - errors
     named = files[0] if len(files) == 1 else f"{len(files)} files"
-    print(f"{named}: {_count(errors, 'error')}, {_count(warnings, 'warning')}", file=sys.stderr)
+    # Beside the lines it sums up, unless a program reads those: JSON has the counts inside.
+    print(
+        f"{named}: {_count(errors, 'error')}, {_count(warnings, 'warning')}",
+        file=sys.stderr if args.format == "json" else sys.stdout,
+    )
     return 1 if errors else 0
 
 

@@ -38,9 +38,11 @@ def server(running: RedisServer) -> Iterator[RedisServer]:
 
 
 @asynccontextmanager
-async def used(server: RedisServer, epochs: Epochs | None = None) -> AsyncIterator[RedisLedger]:
-    """A ledger in which ten tokens of *BUDGET* are spent."""
-    ledger = RedisLedger(server.url, epochs=epochs)
+async def used(
+    server: RedisServer, epochs: Epochs | None = None, timeout_s: float = 1.0
+) -> AsyncIterator[RedisLedger]:
+    """A ledger in which ten tokens of *BUDGET* are spent; with time, for a busy machine."""
+    ledger = RedisLedger(server.url, epochs=epochs, timeout_s=timeout_s)
     await ledger.start()
     await ledger.define([BUDGET])
     await ledger.settle(await ledger.reserve(["b"], ONE, 3600), ONE)
@@ -77,7 +79,9 @@ def command(server: RedisServer, *words: object) -> object:
 @pytest.mark.parametrize("how", ["killed", "stopped"])
 def test_a_store_that_is_away_refuses_soon_and_then_at_once(server: RedisServer, how: str) -> None:
     async def test() -> None:
-        async with used(server) as ledger:
+        async with used(server):
+            ledger = RedisLedger(server.url)  # with the time that requests have
+            await back(ledger)
             if how == "killed":
                 server.kill()
             else:
@@ -88,7 +92,7 @@ def test_a_store_that_is_away_refuses_soon_and_then_at_once(server: RedisServer,
                 with pytest.raises(LedgerUnavailable):
                     await ledger.reserve(["b"], ONE, 30)
                 took.append(time.monotonic() - started)
-            assert took[0] < 1.0  # 0.15 s on a quiet machine
+            assert took[0] < 1.0  # 0.17 s on a quiet machine
             assert sorted(took[1:])[len(took) // 2] < 0.02
             if how == "killed":
                 server.start()
@@ -96,6 +100,7 @@ def test_a_store_that_is_away_refuses_soon_and_then_at_once(server: RedisServer,
                 server.signal(signal.SIGCONT)
             await back(ledger)
             assert await spent(ledger) == 10
+            await ledger.close()
 
     run(test)
 

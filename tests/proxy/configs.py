@@ -132,6 +132,7 @@ def _config(box: Sandbox) -> dict[str, Any]:
         off("nobody", "deepinfra"),
         entry("with-fallback", "deepinfra"),
         entry("fallback", "vllm"),
+        entry("with-fallback-alias", "nebius"),
         limited("impatient", "deepinfra", timeout=1),
         entry("impatient", HEALTHY, order=2),
         limited("nowhere", "deepinfra", api_base="http://nobody.invalid/v1"),
@@ -163,11 +164,15 @@ def _config(box: Sandbox) -> dict[str, Any]:
         "router_settings": {
             "num_retries": 0,
             "disable_cooldowns": True,
-            "fallbacks": [{"with-fallback": ["fallback"]}],
+            "fallbacks": [
+                {"with-fallback": ["fallback"]},
+                {"with-fallback-alias": ["hidden-fallback"]},
+            ],
             "model_group_alias": {
                 "text-embedding-3-large": solo("vllm"),
                 "hidden-alias": {"model": solo("tei"), "hidden": True},
                 "foreign-alias": "foreign",
+                "hidden-fallback": {"model": "fallback", "hidden": True},
             },
         },
         "litellm_settings": {

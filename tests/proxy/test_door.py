@@ -205,3 +205,19 @@ def test_a_group_with_nobody_is_unavailable_in_our_words(proxy: Proxy, box: Sand
     assert configs.UNSET not in message
     assert "litellm" not in response.text.lower()
     assert calls(box) == {}
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings%0A", "/embeddings%0A", "/v1/embeddings%0a"])
+@pytest.mark.parametrize(
+    ("body", "code", "param"),
+    [
+        ({"model": MODEL, "input": [[1, 2], [3]]}, "token_input_not_supported", "input"),
+        ({"model": MODEL, "input": [[]]}, "invalid_input", "input[0]"),
+        (b'{"model":"x","input":"a","input":"b"}', "invalid_json", None),
+    ],
+)
+def test_a_line_break_at_the_end_of_the_path_does_not_pass_the_door_by(
+    proxy: Proxy, box: Sandbox, path: str, body: Any, code: str, param: str | None
+) -> None:
+    refused(proxy.post(body, path=path), 400, code, param)
+    assert calls(box) == {}

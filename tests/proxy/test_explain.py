@@ -72,7 +72,9 @@ def in_levels(order: list[str], levels: list[set[str]]) -> bool:
     return not order
 
 
-@pytest.mark.parametrize("group", [*configs.MIXES, "capped", "with-fallback", "small-first"])
+@pytest.mark.parametrize(
+    "group", [*configs.MIXES, "capped", "with-fallback", "with-fallback-alias", "small-first"]
+)
 def test_the_proxy_tries_in_the_printed_order(
     proxy: Proxy, box: Sandbox, explain: Explain, group: str
 ) -> None:

@@ -8,9 +8,6 @@ from typing import Any
 import pytest
 import yaml
 
-from plugins._names import group_of
-from plugins._runtime import Runtime
-from router_config import Config, load
 from router_config.cli import main
 
 
@@ -44,11 +41,6 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-@pytest.fixture
-def config(path: Path) -> Config:
-    return load(path)
-
-
 @pytest.mark.parametrize("name", ["one", "large", "one:query", "large:document"])
 def test_an_alias_and_an_input_type_lead_to_the_group_that_serves(
     path: Path, name: str, capsys: pytest.CaptureFixture[str]
@@ -65,8 +57,3 @@ def test_an_unknown_name_is_answered_with_the_known_ones(
 ) -> None:
     assert main(["explain", "one:passage", "--config", str(path)]) == 2
     assert "there are: one, two, and the aliases large, next" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("name", ["one", "next", "one:query", "next:query", "one:", "x", None])
-def test_the_proxy_finds_the_same_group(config: Config, name: str | None) -> None:
-    assert Runtime(config, {}).group_of(name) == group_of(config, name)
