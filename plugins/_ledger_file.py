@@ -223,8 +223,10 @@ class LedgerFile:
         while True:
             fd = self._fd()
             # A turnstile in front: who had the file goes to the end of the queue and does not
-            # overtake who sleeps. The two kinds of locks do not see each other.
-            fcntl.lockf(fd, fcntl.LOCK_EX)
+            # overtake who sleeps. The two kinds of locks do not see each other, and this one is
+            # only for fairness: the system may take two ledgers for a deadlock and refuse it.
+            with contextlib.suppress(OSError):
+                fcntl.lockf(fd, fcntl.LOCK_EX)
             fcntl.flock(fd, fcntl.LOCK_EX)
             fcntl.lockf(fd, fcntl.LOCK_UN)
             mine = os.fstat(fd)
