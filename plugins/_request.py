@@ -42,7 +42,7 @@ _MOST_SCANNED_INPUTS = 4096
 # parts. A good request has at most two brackets or strings per input ...
 _MOST_PARTS = 50_000
 # ... and, between token ids, a comma each. OpenAI takes 300,000 tokens in one request.
-_MOST_COMMAS = 1_000_000
+_MOST_COMMAS = 500_000
 _MOST_STRINGS = 100_000  # looked at, in a body that has to be looked through
 # The rest of a string up to its end, or a stretch of it: a regex holds the whole process too.
 # Possessive, so that a string of escapes leaves nothing to go back to.

@@ -84,7 +84,7 @@ def _object(*fields: bytes) -> bytes:
         _object(b'"a":[' + b"1," * 8_000_000 + b"1]"),
         _object(b'"a":[' + b"1.5," * 4_000_000 + b"1]"),
         _object(b'"a":[' + b'"",' * 5_500_000 + b"1]"),
-        b'{"model":"a","input":[' + b"1," * 1_000_001 + b"1]}",
+        b'{"model":"a","input":[' + b"1," * 500_001 + b"1]}",
     ],
     ids=[
         *("lists", "objects", "strings", "fields", "names"),
@@ -106,12 +106,12 @@ def test_commas_inside_texts_are_no_values() -> None:
     lines = "1,5;2,5\\\n" * 200 + '",' * 200
     texts = [f"{i},{lines}" for i in range(2048)]
     body = orjson.dumps({"model": "a", "input": texts})
-    assert body.count(b",") > 1_000_000
+    assert body.count(b",") > 500_000
     assert parse_body(body)["input"] == texts
 
 
-def test_a_million_token_ids_are_read() -> None:
-    ids = [list(range(500))] * 1999
+def test_half_a_million_token_ids_are_read() -> None:
+    ids = [list(range(500))] * 1000
     assert parse_body(orjson.dumps({"model": "a", "input": ids}))["input"] == ids
 
 

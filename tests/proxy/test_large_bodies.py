@@ -1,13 +1,13 @@
 """Large and malformed bodies: refused before they are parsed, and others are served meanwhile.
 
-The design's number for liveness is 250 ms; the tests print what was measured and assert a bound
-that a busy machine keeps too. Plain LiteLLM was silent for 14 s.
+The design's number for liveness is 250 ms; the tests print what was measured and assert a second,
+in one of a few tries: a busy machine may hold up anybody once. Plain LiteLLM was silent for 14 s.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import orjson
 import pytest
@@ -21,7 +21,8 @@ from tests.sizes import size
 
 MODEL = configs.solo("vllm")
 LIMIT = 16 * 1024 * 1024
-BOUND_S = 2.0
+BOUND_S = 1.0
+TRIES = 3
 BLOCK = b"x" * 65_536
 
 
@@ -113,21 +114,36 @@ def test_a_compressed_body_is_not_unpacked(proxy: Proxy) -> None:
 # -- others are served meanwhile
 
 
+def undisturbed(proxy: Proxy, what: str, work: Callable[[], None]) -> None:
+    """Check that the proxy shows that it is alive while *work* is done."""
+    worst = []
+    for _ in range(TRIES):
+        with watched(proxy, what) as liveness:
+            work()
+        worst.append(liveness.worst_s)
+        if worst[-1] < BOUND_S:
+            return
+    raise AssertionError(f"{what}: liveness took {worst} s")
+
+
 @pytest.mark.usefixtures("free")
 def test_50_megabytes_do_not_hold_up_others(proxy: Proxy) -> None:
-    with watched(proxy, "50 MB") as liveness:
+    def work() -> None:
         refused(proxy.post(b" " * 50_000_000), 413, "request_too_large")
         refused(exchange(proxy, chunked(50_000_000 // len(BLOCK))), 413, "request_too_large")
-    assert liveness.worst_s < BOUND_S
+
+    undisturbed(proxy, "50 MB", work)
 
 
 @pytest.mark.usefixtures("free")
 def test_200000_inputs_do_not_hold_up_others(proxy: Proxy) -> None:
     body = orjson.dumps({"model": MODEL, "input": ["x"] * 200_000})
-    with watched(proxy, "200,000 inputs") as liveness:
+
+    def work() -> None:
         for _ in range(3):
             refused(proxy.post(body), 400, "too_many_inputs", "input")
-    assert liveness.worst_s < BOUND_S
+
+    undisturbed(proxy, "200,000 inputs", work)
 
 
 @pytest.mark.usefixtures("free")
@@ -137,7 +153,12 @@ def test_200000_inputs_do_not_hold_up_others(proxy: Proxy) -> None:
         ("lists", b'"a":[' + b"[]," * 5_000_000 + b"1]", "invalid_json"),
         ("fields", b",".join(b'"inputs%d":0' % i for i in range(700_000)), "invalid_json"),
         ("escapes", b'"input":"' + b'\\"' * 7_500_000 + b'"', "context_length_exceeded"),
-        ("ids", b'"input":[' + b"1," * 5_000_000 + b"1]", "token_input_not_supported"),
+        ("ids", b'"input":[' + b"1," * 5_000_000 + b"1]", "invalid_json"),
+        ("fewer", b'"input":[' + b"1234567890123," * 490_000 + b"1]", "token_input_not_supported"),
+        ("integers", b'"input":"x","a":[' + b"1," * 8_000_000 + b"1]", "invalid_json"),
+        ("floats", b'"input":"x","a":[' + b"1.5," * 4_000_000 + b"1]", "invalid_json"),
+        ("strings", b'"input":"x","a":[' + b'"",' * 5_500_000 + b"1]", "invalid_json"),
+        ("codes", b'"input":"' + b"\\u0041" * 2_700_000 + b'"', "context_length_exceeded"),
         ("digits", b'"dimensions":' + b"1" * 15_000_000, "invalid_json"),
     ],
     ids=lambda value: value if isinstance(value, str) and value.isalpha() else "",
@@ -147,10 +168,15 @@ def test_the_worst_bodies_under_the_limit_do_not_hold_up_others(
 ) -> None:
     body = b'{"model":"%b",%b}' % (MODEL.encode(), filling)
     assert len(body) < LIMIT
-    with watched(proxy, f"16 MB of {what}") as liveness:
-        error = proxy.post(body).json()["error"]
-    assert error["code"] == code
-    assert liveness.worst_s < BOUND_S
+
+    def known() -> None:
+        assert proxy.post(body).json()["error"]["code"] == code
+
+    def stranger() -> None:
+        assert proxy.post(body, key=None).status_code in (400, 401)
+
+    undisturbed(proxy, f"16 MB of {what}", known)
+    undisturbed(proxy, f"16 MB of {what} without a key", stranger)
 
 
 @pytest.mark.parametrize(
@@ -165,11 +191,12 @@ def test_the_worst_bodies_under_the_limit_do_not_hold_up_others(
 def test_the_largest_good_requests_do_not_hold_up_others(
     proxy: Proxy, box: Sandbox, texts: list[str], fields: dict[str, object]
 ) -> None:
-    with watched(proxy, "2,048 inputs") as liveness:
+    def work() -> None:
         response = proxy.post({"model": MODEL, "input": texts, **fields})
-    assert response.status_code == 200
-    assert len(response.json()["data"]) == 2048
-    assert liveness.worst_s < BOUND_S
+        assert response.status_code == 200
+        assert len(response.json()["data"]) == 2048
+
+    undisturbed(proxy, "2,048 inputs", work)
     assert set(calls(box)) == {"vllm"}
 
 
