@@ -117,7 +117,7 @@ def story(path: str, diary: str, point: str, turn: int) -> None:
     asyncio.run(tell())
 
 
-def racer(url: str, diary: str, seed: int) -> None:
+def racer(url: str, diary: str, state: str, seed: int) -> None:
     """Reserve and end reservations in all ways, for ever; note each in *diary* before it counts.
 
     `g ID AMOUNT` granted, `s ID AMOUNT` the provider billed, `r ID` nothing was sent.
@@ -149,7 +149,7 @@ def racer(url: str, diary: str, seed: int) -> None:
                 await ledger.release(held)
 
     async def race() -> None:
-        environ = {"QWEN3_ROUTER_STATE": str(Path(diary).parent.parent)}
+        environ = {"QWEN3_ROUTER_STATE": state}
         ledger = open_ledger(url, environ, apart=seed % 2 == 0)
         await asyncio.gather(*(run(ledger) for _ in range(8)))
 

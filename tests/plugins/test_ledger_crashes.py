@@ -108,14 +108,15 @@ def _race(
     draw = random.Random(seed)
     diaries = folder / f"race-{seed}"
     diaries.mkdir()
-    asyncio.run(_define(url, folder))
+    state = folder / f"state-{seed}"
+    asyncio.run(_define(url, state))
     pids: list[int] = []
     started = 0
-    while asyncio.run(_room(url, folder)).spent.nano_usd < LIMIT - 2 * MOST:
+    while asyncio.run(_room(url, state)).spent.nano_usd < LIMIT - 2 * MOST:
         while len(pids) < RACERS:
             started += 1
             diary = str(diaries / str(started))
-            pids.append(nursery.fork("racer", url, diary, seed * 1000 + started))
+            pids.append(nursery.fork("racer", url, diary, str(state), seed * 1000 + started))
         time.sleep(draw.uniform(0.02, 0.4))
         if server is not None and draw.random() < 0.3:
             server.kill()
@@ -124,7 +125,7 @@ def _race(
             nursery.kill(pids.pop(draw.randrange(len(pids))))
     for pid in pids:
         nursery.kill(pid)
-    account, findings = asyncio.run(_settled(url, folder))
+    account, findings = asyncio.run(_settled(url, state))
     assert findings == []
     true = _true_spend(diaries)
     assert true <= account.spent.nano_usd <= LIMIT
