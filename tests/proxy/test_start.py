@@ -164,7 +164,7 @@ class Refusals:
 
     def end(self, name: str) -> tuple[int, str]:
         """Return the exit code of the process and what it said."""
-        code = self._running[name].wait(timeout=120)
+        code = self._running[name].wait(timeout=240)
         return code, (self._folder / name).read_text(errors="replace")
 
     def close(self) -> None:
