@@ -37,6 +37,9 @@ TABLE: dict[str, dict[str, str]] = {
         "yamltext": "problems yamlnodes",
         # One rule, one module; none knows another.
         "rules": "rules.*",
+        # What an alias leads to is built in one place, for the rules as for the router.
+        "rules.aliases": "build config problems rules.subject schema",
+        "rules.fallbacks": "build config problems rules.subject schema",
         "rules.*": "catalogue config environment problems rules.subject schema shape values",
         # Tooling, loaded command by command: may use everything, and nothing imports it.
         "cli": "",
@@ -62,8 +65,8 @@ TABLE: dict[str, dict[str, str]] = {
         "_litellm": "",
         # The composition root.
         "_runtime": "_admission _attempt _attempt_log _budgets _errors _exchange _keyring"
-        " _ledger _ledger_open _logs _money _plan _pool _presence _readiness _request _round _steer"
-        " _wire router_config",
+        " _ledger _ledger_open _logs _money _names _plan _pool _presence _readiness _request"
+        " _round _steer _wire router_config",
         # One request: asked, planned, picked, attempted, answered.
         "_admission": "_apart _errors _ledger _plan _pool _request _tokens router_config",
         "_attempt": "_apart _dialects _errors _ledger _pool _vectors",
@@ -77,6 +80,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_plan": "_errors _ledger _pick _pool _request _vectors",
         "_pool": "_budgets _dialects _ledger router_config",
         "_reply": "_plan _vectors",
+        "_names": "_request router_config",
         "_request": "_errors",
         "_round": "_attempt _errors _plan _pool",
         "_wire": "_dialects _errors _pool",
