@@ -287,8 +287,14 @@ class _Reply:
         if error.status == 413:  # the rest of the body was not read
             headers["connection"] = "close"
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        # Without these a page in a browser could not read the error that it got.
+        raw += [pair for pair in (self._start or {}).get("headers", ()) if _for_browsers(pair[0])]
         await self._send({"type": "http.response.start", "status": error.status, "headers": raw})
         await self._send({"type": "http.response.body", "body": body})
+
+
+def _for_browsers(name: bytes) -> bool:
+    return name.lower().startswith(b"access-control-") or name.lower() == b"vary"
 
 
 def _with_id(message: Message, id_: str) -> Message:

@@ -192,6 +192,15 @@ def test_a_reply_carries_our_headers_and_litellms(proxy: Proxy, box: Sandbox) ->
     assert all(len(headers.get_list(name)) == 1 for name in headers)
 
 
+@pytest.mark.usefixtures("box")
+@pytest.mark.parametrize("fields", [{}, {"dimensions": 1}, {"model": "nobody"}, {"model": "x"}])
+def test_a_page_in_a_browser_can_read_every_answer(proxy: Proxy, fields: dict[str, Any]) -> None:
+    headers = {"origin": "https://app.example"}
+    response = proxy.post({"model": MODEL, **BODY, **fields}, headers=headers)
+    assert response.headers["access-control-allow-origin"] == "*"
+    assert response.headers["vary"] == "Origin"
+
+
 def test_a_call_id_of_the_clients_comes_back(proxy: Proxy, box: Sandbox) -> None:
     response = proxy.post({"model": MODEL, **BODY}, headers={"x-litellm-call-id": "mine-1"})
     assert response.headers["x-litellm-call-id"] == "mine-1"
