@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import settings
 
 from tests.sizes import FULL
+
+# A shell that starts this in the background has interrupts ignored, and so would every process that
+# a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Small runs draw the same cases every time, so that a failure is the change's and not the dice's.
 settings.register_profile("small", max_examples=30, derandomize=True, database=None, deadline=None)
