@@ -1,8 +1,8 @@
 """All ways to start the proxy give the same answers, byte for byte.
 
-Three are compared with `serve`: plain `litellm --config`, the same with two workers under granian,
-and the composed application under uvicorn. The last also has what operators may add: a root path,
-LiteLLM's own response cache, a callback of theirs that refuses requests.
+Three are compared with `serve`: plain `litellm --config`, here under a root path; the same with two
+workers under granian; and the composed application under uvicorn, which also has what operators may
+add: LiteLLM's own response cache, and a callback of theirs that refuses requests.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -98,35 +97,42 @@ handler = Refusals()
 '''
 
 
-def _started(form: str, box: Sandbox, folder: Path) -> AbstractContextManager[Proxy]:
-    config = configs.write(box, folder / "config.yaml")
-    environ = configs.environ(box)
-    if form == "litellm":
-        _beside_the_package(config)
-    if form == "uvicorn":
-        _as_operators_do(config)
-        environ["SERVER_ROOT_PATH"] = ROOT_PATH
-    return running(config, folder / "proxy.log", environ=environ, form=form)
-
-
 @pytest.fixture(scope="module")
-def operated(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    """The composed application, with what operators may add."""
-    with _started("uvicorn", sandbox, tmp_path_factory.mktemp("uvicorn")) as process:
+def plain(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """Plain LiteLLM under a root path."""
+    folder = tmp_path_factory.mktemp("litellm")
+    config = configs.write(sandbox, folder / "config.yaml")
+    environ = {**configs.environ(sandbox), "SERVER_ROOT_PATH": ROOT_PATH}
+    with running(config, folder / "proxy.log", environ=environ, form="litellm") as process:
         process.prefix = ROOT_PATH
         yield process
 
 
-@pytest.fixture(scope="module", params=["litellm", "granian", "uvicorn"])
-def form(
-    request: pytest.FixtureRequest, sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Proxy]:
-    """A proxy started in another way."""
-    if request.param == "uvicorn":
-        yield request.getfixturevalue("operated")
-        return
-    with _started(request.param, sandbox, tmp_path_factory.mktemp(request.param)) as process:
+@pytest.fixture(scope="module")
+def workers(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """Plain LiteLLM with two workers, which execute our files anew beside the config."""
+    folder = tmp_path_factory.mktemp("granian")
+    config = _beside_the_package(configs.write(sandbox, folder / "config.yaml"))
+    log = folder / "proxy.log"
+    with running(config, log, environ=configs.environ(sandbox), form="granian") as process:
         yield process
+
+
+@pytest.fixture(scope="module")
+def operated(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """The composed application, with what operators may add; two doors stand one in the other."""
+    folder = tmp_path_factory.mktemp("uvicorn")
+    config = _as_operators_do(configs.write(sandbox, folder / "config.yaml"))
+    log = folder / "proxy.log"
+    with running(config, log, environ=configs.environ(sandbox), form="uvicorn") as process:
+        yield process
+
+
+@pytest.fixture(params=["plain", "workers", "operated"], scope="module")
+def form(request: pytest.FixtureRequest) -> Proxy:
+    """A proxy started in another way."""
+    found: Proxy = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -214,14 +220,12 @@ def test_a_refusal_by_another_callback_comes_in_our_shape(
     assert calls(box) == {}
 
 
-def test_a_key_of_the_file_works_under_a_root_path(operated: Proxy, box: Sandbox) -> None:
+def test_a_key_of_the_file_works_under_a_root_path(plain: Proxy, box: Sandbox) -> None:
+    key = configs.KEYS["search"]
     for route in ("/v1/embeddings", f"/engines/{VLLM}/embeddings"):
-        response = operated.post(
-            {"model": VLLM, "input": "x"}, key=configs.KEYS["search"], path=route
-        )
-        assert response.status_code == 200
-    assert operated.get("/v1/models", key=configs.KEYS["search"]).status_code == 200
-    assert operated.get("/key/list", key=configs.KEYS["search"]).status_code == 403
+        assert plain.post({"model": VLLM, "input": "x"}, key=key, path=route).status_code == 200
+    assert plain.get("/v1/models", key=key).status_code == 200
+    assert plain.get("/key/list", key=key).status_code == 403
     assert calls(box) == {"vllm": 2}
 
 

@@ -194,7 +194,8 @@ def test_the_largest_good_requests_do_not_hold_up_others(
     def work() -> None:
         response = proxy.post({"model": MODEL, "input": texts, **fields})
         assert response.status_code == 200
-        assert len(response.json()["data"]) == 2048
+        # Reading 100 MB of JSON would hold up the watch, which is a thread of this process.
+        assert response.content.count(b'"index":') == 2048
 
     undisturbed(proxy, "2,048 inputs", work)
     assert set(calls(box)) == {"vllm"}
