@@ -83,6 +83,7 @@ def assert_no_deployment(reply: httpx.Response, group: str, attempts: int, most:
         "date",
         "retry-after",
         "server",
+        "vary",
         "x-router-attempts",
         "x-router-request-id",
         "x-should-retry",
