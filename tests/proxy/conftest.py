@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,11 +26,25 @@ def proxy(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder: Path = tmp_path_factory.mktemp("proxy")
     config = configs.write(sandbox, folder / "config.yaml")
     with running(config, folder / "proxy.log", environ=configs.environ(sandbox)) as process:
+        _let_litellm_look_around(sandbox)
         yield process
         # Whatever the tests of this worker did: a key in the log fails the last of them.
         printed = process.log()
         secrets = [*sandbox.keys.values(), *configs.KEYS.values(), configs.PLAIN_KEY, MASTER_KEY]
         assert [one for one in secrets if one in printed] == []
+
+
+def _let_litellm_look_around(sandbox: Sandbox) -> None:
+    """Wait until LiteLLM has asked its own deployments for their models, which it does at start.
+
+    It does not wait for the answers before it serves, so a first test would count these calls.
+    """
+    seen, since = 0, time.monotonic()
+    ends = since + 20
+    while time.monotonic() < ends and (not seen or time.monotonic() - since < 1):
+        if (found := len(sandbox.journal("vllm"))) != seen:
+            seen, since = found, time.monotonic()
+        time.sleep(0.05)
 
 
 @pytest.fixture
