@@ -10,5 +10,6 @@ Public files are what a LiteLLM config names; each exports a `handler`:
 A request's way through the private ones: `_door` → `_request` (what was asked) → `_admission`
 (rights, counts) → `_plan` (its state) → `_pick` (who is next) → `_round` (chunks) → `_attempt`
 (one wire call: `_dialects`, `_wire`, `_vectors`) → `_reply` (bytes). `_runtime` puts them together;
-`_lead` and `_litellm` are the only private ones that know LiteLLM.
+`_lead` and `_litellm` are the only private ones that know LiteLLM; `_background` runs what is done
+beside the requests.
 """

@@ -20,6 +20,7 @@ from plugins import _admission, _logs, _round
 from plugins._admission import Consumer, model_not_found
 from plugins._attempt import Watcher
 from plugins._attempt_log import AttemptLog
+from plugins._background import Background
 from plugins._budgets import of_client
 from plugins._errors import ClientError, Unavailable
 from plugins._exchange import ID_HEADER, PLAN_KEY, Exchange, Exchanges
@@ -74,6 +75,11 @@ class Runtime:
         }
         # Connections belong to an event loop; tests and LiteLLM's sync helpers may run several.
         self._wires: dict[int, Wire] = {}
+        self.background = Background()
+
+    def begin(self) -> None:
+        """Start the work beside the requests, if an event loop is running and none has it yet."""
+        self.background.begin()
 
     # -- what is ours
 
@@ -221,10 +227,12 @@ class Runtime:
         wire = self._wires.get(id(loop))
         if wire is None:
             wire = self._wires[id(loop)] = Wire()
+            self.begin()  # where nobody did so at the start
         return wire
 
     async def aclose(self) -> None:
-        """Close the connections of this event loop, and the ledger."""
+        """End the work of this event loop, close its connections, and the ledger."""
+        await self.background.aclose()
         wire = self._wires.pop(id(asyncio.get_running_loop()), None)
         if wire is not None:
             await wire.aclose()

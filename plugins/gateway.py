@@ -138,9 +138,9 @@ class _App:
 
 @contextlib.asynccontextmanager
 async def _life() -> AsyncIterator[None]:
+    _runtime.current().begin()
     yield
-    with contextlib.suppress(_runtime.StartError):
-        await _runtime.current().aclose()
+    await _runtime.current().aclose()
 
 
 def _install() -> Gateway:
@@ -150,8 +150,9 @@ def _install() -> Gateway:
         log.warning("%s", warning)
     path = _litellm.config_path()
     if path is not None:
-        _runtime.start(path)
+        runtime = _runtime.start(path)
         _litellm.wrap_app(_FrontDoor)
+        runtime.begin()  # LiteLLM loads callbacks inside the event loop that will serve
     # LiteLLM's 700,000 objects live as long as the process. A full collection that walks through
     # them stops every request for 0.4 s; one that leaves them out takes no time.
     gc.collect()

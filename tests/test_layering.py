@@ -64,9 +64,10 @@ TABLE: dict[str, dict[str, str]] = {
         "_lead": "_admission _consumer _errors _exchange _runtime",
         "_litellm": "",
         # The composition root.
-        "_runtime": "_admission _attempt _attempt_log _budgets _errors _exchange _keyring"
-        " _ledger _ledger_open _logs _money _names _plan _pool _presence _readiness _request"
-        " _round _steer _wire router_config",
+        "_background": "",
+        "_runtime": "_admission _attempt _attempt_log _background _budgets _errors _exchange"
+        " _keyring _ledger _ledger_open _logs _money _names _plan _pool _presence _readiness"
+        " _request _round _steer _wire router_config",
         # One request: asked, planned, picked, attempted, answered.
         "_admission": "_apart _errors _ledger _plan _pool _request _tokens router_config",
         "_attempt": "_apart _dialects _errors _ledger _pool _vectors",

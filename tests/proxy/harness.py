@@ -35,6 +35,7 @@ class Proxy:
         self.port = port
         self.base = f"http://127.0.0.1:{port}"
         self.prefix = ""  # a root path, before every path of a request
+        self.folder = log.parent
         self._log = log
 
     def log(self) -> str:

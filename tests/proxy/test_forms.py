@@ -77,6 +77,34 @@ def _as_operators_do(config: Path) -> Path:
     return _beside_the_package(config)
 
 
+def _with_a_job(config: Path) -> Path:
+    """Let a callback add a job to the work beside the requests; it fails every other time."""
+    found = yaml.safe_load(config.read_text())
+    found["litellm_settings"]["callbacks"].append("job.handler")
+    config.write_text(yaml.safe_dump(found, sort_keys=False))
+    (config.parent / "job.py").write_text(_JOB)
+    return config
+
+
+_JOB = """
+import os
+from pathlib import Path
+from litellm.integrations.custom_logger import CustomLogger
+from plugins import _runtime
+
+done = Path(__file__).with_name(f"{os.getpid()}.done")
+
+
+async def work():
+    with done.open("a") as out:
+        out.write(".")
+    if done.stat().st_size % 2:
+        raise RuntimeError("secret words of an operator")
+
+
+_runtime.current().background.add("test", 0.1, work)
+handler = CustomLogger()
+"""
 _REFUSALS = '''
 from fastapi import HTTPException
 from litellm.integrations.custom_logger import CustomLogger
@@ -101,7 +129,7 @@ handler = Refusals()
 def plain(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """Plain LiteLLM under a root path."""
     folder = tmp_path_factory.mktemp("litellm")
-    config = configs.write(sandbox, folder / "config.yaml")
+    config = _with_a_job(configs.write(sandbox, folder / "config.yaml"))
     environ = {**configs.environ(sandbox), "SERVER_ROOT_PATH": ROOT_PATH}
     with running(config, folder / "proxy.log", environ=environ, form="litellm") as process:
         process.prefix = ROOT_PATH
@@ -112,7 +140,8 @@ def plain(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def workers(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """Plain LiteLLM with two workers, which execute our files anew beside the config."""
     folder = tmp_path_factory.mktemp("granian")
-    config = _beside_the_package(configs.write(sandbox, folder / "config.yaml"))
+    config = _with_a_job(configs.write(sandbox, folder / "config.yaml"))
+    config = _beside_the_package(config)
     log = folder / "proxy.log"
     with running(config, log, environ=configs.environ(sandbox), form="granian") as process:
         yield process
@@ -122,13 +151,17 @@ def workers(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def operated(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """The composed application, with what operators may add; two doors stand one in the other."""
     folder = tmp_path_factory.mktemp("uvicorn")
-    config = _as_operators_do(configs.write(sandbox, folder / "config.yaml"))
+    config = _with_a_job(configs.write(sandbox, folder / "config.yaml"))
+    config = _as_operators_do(config)
     log = folder / "proxy.log"
     with running(config, log, environ=configs.environ(sandbox), form="uvicorn") as process:
         yield process
 
 
-@pytest.fixture(params=["plain", "workers", "operated"], scope="module")
+PROCESSES = {"plain": 1, "workers": 2, "operated": 1}
+
+
+@pytest.fixture(params=PROCESSES, scope="module")
 def form(request: pytest.FixtureRequest) -> Proxy:
     """A proxy started in another way."""
     found: Proxy = request.getfixturevalue(request.param)
@@ -177,6 +210,24 @@ def test_the_body_limit_holds(form: Proxy, box: Sandbox) -> None:
 def test_a_health_check_costs_nothing(form: Proxy, box: Sandbox) -> None:
     assert form.get("/health").json()["unhealthy_count"] == 1
     assert calls(box) == {}
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_every_process_works_beside_the_requests(request: pytest.FixtureRequest, name: str) -> None:
+    form: Proxy = request.getfixturevalue(name)
+
+    def done() -> list[int]:
+        return [path.stat().st_size for path in form.folder.glob("*.done")]
+
+    ends = time.monotonic() + 20
+    while (len(done()) < PROCESSES[name] or min(done()) < 5) and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert len(done()) == PROCESSES[name]
+    assert min(done()) >= 5  # it goes on after each failure
+    failed = [line for line in form.log().splitlines() if "background job test failed" in line]
+    assert len(failed) == PROCESSES[name]  # once a minute each
+    assert all("(RuntimeError at job:" in line for line in failed)
+    assert "secret words" not in form.log()
 
 
 # -- what operators may add (the composed application has it)
