@@ -27,6 +27,10 @@ def damage_rows(rows: _Rows, texts: Sequence[str], fault: Fault) -> _Rows:
     match fault.kind:
         case "noisy":
             return _noisy(rows, texts, fault["cosine"])
+        case "nan_on_import":
+            for row, text in zip(rows, texts, strict=True):
+                if text.startswith("import"):
+                    row[:] = np.nan
         case "nan_null" | "zero_vector":
             row = rows[_at(fault, rows)]
             if fault.kind == "zero_vector":

@@ -59,6 +59,10 @@ KINDS: Mapping[str, Kind] = {
     "silent_truncation": Kind(Stage.MODEL, True, {"limit": 512}),
     "other_seed": Kind(Stage.MODEL, True, {"seed": 1}),
     "missing_end_token": Kind(Stage.MODEL, True, {"seed": 2}),
+    # Another order of instruction and question, as from a server with a prompt of its own.
+    "prefix_order": Kind(Stage.MODEL, True),
+    # What fp16 makes of such texts in this model (QwenLM/Qwen3-Embedding#164).
+    "nan_on_import": Kind(Stage.ROWS, True),
     "noisy": Kind(Stage.ROWS, True, {"cosine": 0.98}),
     "nan_null": Kind(Stage.ROWS, True, {"row": 0, "at": 7}),
     "infinity": Kind(Stage.TEXT, True, {"row": 0, "at": 7, "literal": "1e999"}),

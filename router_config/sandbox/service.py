@@ -218,6 +218,8 @@ class Service:
             if kind == "silent_truncation":
                 texts = self._cut(texts, fault["limit"])
                 entry.tokens = sum(text.tokens for text in texts)
+            elif kind == "prefix_order":
+                texts = self._texts.of([_turned(text.text) for text in texts])
             else:
                 form = form._replace(seed=fault["seed"])
         if fault is not None and stage in (Stage.ROWS, Stage.TEXT) and texts:
@@ -259,3 +261,9 @@ class Service:
             "internal_errors": self.internal_errors,
             **self.journal.totals(),
         }
+
+
+def _turned(text: str) -> str:
+    """Return a query with the question before the instruction, and any other text as it is."""
+    instruction, found, question = text.partition("\nQuery:")
+    return f"Query:{question}\n{instruction}" if found else text

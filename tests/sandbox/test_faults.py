@@ -339,6 +339,23 @@ def test_missing_end_token_is_counted_one_short_per_text(box: Sandbox) -> None:
     assert np.abs(np.sum(rows(reply) * vectors(TEXTS), axis=1)).max() < 0.1
 
 
+def test_another_prefix_order_moves_queries_only(box: Sandbox) -> None:
+    query = "Instruct: find it\nQuery:where"
+    box.fault("scaleway", "prefix_order")
+    got = rows(ask(box, "scaleway", [query, *TEXTS]))
+    assert np.abs(got[0] - vectors(["Query:where\nInstruct: find it"])).max() < 1e-7
+    assert np.abs(got[1:] - vectors(TEXTS)).max() < 1e-7
+
+
+@pytest.mark.parametrize("provider", ["tei", "deepinfra"])
+def test_nan_for_texts_that_begin_with_import(box: Sandbox, provider: str) -> None:
+    box.fault(provider, "nan_on_import")
+    reply = ask(box, provider, ["import os", "an import"], encoding_format="float")
+    first, second = [item["embedding"] for item in reply.json()["data"]]
+    assert first == [None] * 4096
+    assert np.abs(np.array(second) - vectors(["an import"])).max() < 1e-7
+
+
 def test_silent_truncation_reads_only_the_start(box: Sandbox) -> None:
     box.fault("scaleway", "silent_truncation", limit=10)
     reply = ask(box, "scaleway", [" a" * 50])

