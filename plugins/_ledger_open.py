@@ -17,7 +17,7 @@ from plugins._state import state_folder
 from router_config import Budget as BudgetEntry
 from router_config import EnvRef
 
-__all__ = ["budget_of", "open_ledger", "quota", "run_apart", "sqlite_path"]
+__all__ = ["budget_of", "ledger_url", "open_ledger", "quota", "run_apart", "sqlite_path"]
 
 
 def open_ledger(where: str | EnvRef, environ: Mapping[str, str], *, apart: bool = True) -> Ledger:
@@ -28,7 +28,7 @@ def open_ledger(where: str | EnvRef, environ: Mapping[str, str], *, apart: bool 
     Raises:
         LedgerUnfit: the variable is not set, or names no ledger.
     """
-    url = _resolved(where, environ)
+    url = ledger_url(where, environ)
     path = _path(url, environ)
     if path is not None:
         return SqliteLedger(path, apart=apart)
@@ -39,7 +39,7 @@ def open_ledger(where: str | EnvRef, environ: Mapping[str, str], *, apart: bool 
 
 def sqlite_path(where: str | EnvRef, environ: Mapping[str, str]) -> Path | None:
     """Return the file of the ledger at *where*, None if it is not one of SQLite's."""
-    return _path(_resolved(where, environ), environ)
+    return _path(ledger_url(where, environ), environ)
 
 
 def budget_of(entry: BudgetEntry, name: str | None = None) -> Budget:
@@ -75,7 +75,8 @@ def run_apart(work: Coroutine[Any, Any, None]) -> None:
         raise failed[0]
 
 
-def _resolved(where: str | EnvRef, environ: Mapping[str, str]) -> str:
+def ledger_url(where: str | EnvRef, environ: Mapping[str, str]) -> str:
+    """Return what the config names, looked up where it is a variable. Raises `LedgerUnfit`."""
     if isinstance(where, str):
         return where
     url = environ.get(where.name, "").strip()
