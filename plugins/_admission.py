@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from plugins import _tokens
 from plugins._apart import apart_in_turns
@@ -15,6 +16,7 @@ from plugins._ledger import Budget
 from plugins._plan import Plan, format_query
 from plugins._pool import Candidate
 from plugins._request import Asked
+from plugins._space import check_space, fingerprint
 from router_config import Group
 
 __all__ = ["MAX_TOKENS", "TRUNCATE_TOKENS", "Consumer", "admit", "check_foreign", "model_not_found"]
@@ -82,18 +84,28 @@ async def admit(
     request_id: str,
     received_at: float,
     clock: Callable[[], float],
+    revisions: Mapping[str, int] = MappingProxyType({}),
 ) -> Plan:
     """Return the plan of an admitted request. *received_at* is a reading of *clock*.
 
+    *revisions* are those of the groups' references, 1 where none is recorded; a group of another
+    revision is no fallback.
+
     Raises:
-        ClientError: 400 or 404, with a stable code; nothing was sent anywhere.
+        ClientError: 400, 404 or 409, with a stable code; nothing was sent anywhere.
         Unavailable: 504, counting the tokens would take too much of the request's deadline.
     """
     if consumer.groups is not None and group.name not in consumer.groups:
         raise model_not_found(asked.model)
-    names = [group.name, *(name for name in group.fallbacks if name in pool)]
+    revision = revisions.get(group.name, 1)
+    names = [
+        group.name,
+        *(n for n in group.fallbacks if n in pool and revisions.get(n, 1) == revision),
+    ]
     _check_region(consumer, group, [one for name in names for one in pool[name]])
     dimensions = _dimensions(asked, group)
+    space = fingerprint(revision, dimensions)
+    check_space(asked.space, space, asked.model)
     deadline = received_at + group.deadline_s
     until = min(deadline, clock() + _COUNTING_SHARE * group.deadline_s)
     texts, counts = await _texts(asked, group, lambda: _check_time(clock() - until))
@@ -103,6 +115,7 @@ async def admit(
         id=request_id,
         asked=asked,
         dimensions=dimensions,
+        space=space,
         texts=texts,
         counts=counts,
         groups=tuple(pool[name] for name in names),

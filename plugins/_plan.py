@@ -65,7 +65,8 @@ class Plan:
     *groups* are the candidates of the group and of each of its fallbacks, in that order.
     *budgets* are the client's and the group's; *no_room* tells which of a candidate's own is known
     to be full. *attempts* bounds the rounds; in one round each missing input is in exactly one
-    wire call. *deadline* is a reading of the clock that is passed to the methods, in seconds.
+    wire call. *space* is the name of the space that the vectors are of. *deadline* is a reading of
+    the clock that is passed to the methods, in seconds.
     """
 
     id: str
@@ -77,6 +78,7 @@ class Plan:
     group_names: tuple[str, ...]
     attempts: int
     deadline: float
+    space: str = ""
     region: str | None = None
     consumer: str | None = None
     budgets: tuple[Budget, ...] = ()

@@ -12,6 +12,7 @@ from decimal import Decimal
 import orjson
 
 from plugins._plan import Plan
+from plugins._space import SPACE_HEADER
 from plugins._vectors import cut, encode_base64, encode_floats
 
 __all__ = ["assemble", "body", "headers", "usd"]
@@ -42,9 +43,10 @@ def assemble(pieces: Sequence[bytes], model: str, tokens: int) -> bytes:
 
 
 def headers(plan: Plan) -> dict[str, str]:
-    """Return our headers: who answered, in how many wire calls, at what cost."""
+    """Return our headers: who answered, from which space, in how many wire calls, at what cost."""
     return {
         "x-router-deployment": ",".join(plan.served_by),
+        SPACE_HEADER: plan.space,
         "x-router-attempts": str(plan.calls),
         "x-router-cost-usd": usd(plan.cost_nano_usd),
         "x-router-request-id": plan.id,

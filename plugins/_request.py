@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from plugins._errors import ClientError
+from plugins._space import SPACE_HEADER
 
 __all__ = ["BODY_FIELDS", "INPUT_TYPE_HEADER", "Asked", "parse_body", "parse_fields", "split_model"]
 
@@ -57,7 +58,8 @@ class Asked:
 
     *texts* are the inputs in order, byte for byte, without the query instruction. *token_inputs*
     holds token ids instead when the client sent ids; exactly one of the two is non-empty.
-    *dimensions* is None for the group's default. *instruct* is None for a document.
+    *dimensions* is None for the group's default. *instruct* is None for a document. *space* is the
+    vector space that the client has pinned.
     """
 
     model: str
@@ -70,6 +72,7 @@ class Asked:
     query: bool
     instruct: str | None
     truncate: bool
+    space: str | None = None
 
 
 def parse_body(body: bytes) -> dict[str, Any]:
@@ -202,6 +205,7 @@ def parse_fields(
         query=query,
         instruct=instruct,
         truncate=_choice(fields, "truncate", _TRUNCATE, "NONE") == "END",
+        space=headers.get(SPACE_HEADER),
     )
 
 

@@ -29,6 +29,7 @@ from plugins._ledger import Amount
 from plugins._ledger_open import open_ledger
 from plugins._money import Money
 from plugins._names import group_of
+from plugins._parity_reference import UnreadableError, recorded
 from plugins._plan import Plan
 from plugins._pool import Candidate, build
 from plugins._presence import Presence
@@ -64,6 +65,8 @@ class Runtime:
         self.exchanges = Exchanges(clock)
         presence = Presence(self.exchanges)
         self.watchers: tuple[Watcher, ...] = (presence, self.money, AttemptLog())
+        self.references = recorded(config)
+        self.revisions = {name: one.revision for name, one in self.references.items()}
         self.keys = Keyring(config.keys.values())
         self._by_id = {one.id: one for group in self.pool.values() for one in group}
         # What LiteLLM serves by itself, as its health check names it: by model and base.
@@ -189,6 +192,7 @@ class Runtime:
             request_id=exchange.id,
             received_at=exchange.received_at,
             clock=self.clock,
+            revisions=self.revisions,
         )
         plan.budgets = of_client(
             self.config.budgets,
@@ -252,7 +256,10 @@ def start(config_path: str | Path | None = None) -> Runtime:
         if path is None:
             raise StartError("no config file: start LiteLLM with --config or set CONFIG_FILE_PATH")
         _logs.set_up()
-        runtime = Runtime(load(path), os.environ)
+        try:
+            runtime = Runtime(load(path), os.environ)
+        except UnreadableError as error:
+            raise StartError(str(error)) from None
         announce(runtime.config, runtime.pool)
         load_vocabularies(runtime.config)
         check_ledger(runtime.config, runtime.pool)

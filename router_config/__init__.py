@@ -6,7 +6,7 @@ Reads and checks files; imports neither LiteLLM nor the plugins nor anything tha
 from __future__ import annotations
 
 from .catalogue import Limits, Price, Provider, load_catalogue
-from .config import Budget, Config, Deployment, Group, Key, Matryoshka
+from .config import Budget, Config, Deployment, Group, Key, Matryoshka, Parity, Proving
 from .environment import EnvRef, Resolved, Secret, resolve
 from .loader import SHIPPED_CONFIG, check, load
 from .problems import ConfigError, Problem
@@ -22,9 +22,11 @@ __all__ = [
     "Key",
     "Limits",
     "Matryoshka",
+    "Parity",
     "Price",
     "Problem",
     "Provider",
+    "Proving",
     "Resolved",
     "Secret",
     "check",

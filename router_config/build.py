@@ -14,14 +14,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from .catalogue import Limits, Provider, Region
-from .config import Budget, Config, Deployment, Group, Key, Matryoshka
+from .config import Budget, Config, Deployment, Group, Key, Matryoshka, Parity, Proving
 from .schema import (
     File,
     GroupEntry,
+    GroupParityEntry,
     MatryoshkaEntry,
     ModelInfo,
     ModelListEntry,
     Params,
+    ParityEntry,
     RouterSection,
     RouterSettings,
 )
@@ -46,7 +48,10 @@ def build(document: Document, file: File, catalogue: Mapping[str, Provider]) -> 
         path=Path(document.file),
         sha256=document.sha256,
         ledger=section.ledger or "sqlite",
-        groups={group.name: group for group in _groups(file, section, deployments)},
+        groups={
+            group.name: group
+            for group in _groups(file, section, deployments, Path(document.file).parent)
+        },
         foreign_models=frozenset(str(entry.model_name) for _, entry in entries) - ours,
         aliases={
             alias: name for alias, name in aliases_of(file.router_settings).items() if name in ours
@@ -69,6 +74,7 @@ def build(document: Document, file: File, catalogue: Mapping[str, Provider]) -> 
             for name, one in (section.budgets or {}).items()
         },
         max_body_mb=_or(section.max_body_mb, 16),
+        proving=_proving(section.parity),
         raw=document.value,
     )
 
@@ -98,7 +104,9 @@ def fallbacks_of(settings: RouterSettings | None, group: str) -> tuple[str, ...]
     return tuple(dict.fromkeys(t for t in names if group in lists or t != group))
 
 
-def _groups(file: File, section: RouterSection, all_: list[Deployment]) -> Iterator[Group]:
+def _groups(
+    file: File, section: RouterSection, all_: list[Deployment], folder: Path
+) -> Iterator[Group]:
     listed = section.groups or {}
     for name in dict.fromkeys([*(one.group for one in all_), *listed]):
         entry = listed.get(name) or GroupEntry()
@@ -112,6 +120,7 @@ def _groups(file: File, section: RouterSection, all_: list[Deployment]) -> Itera
             deadline_s=_or(entry.deadline_s, _or(section.deadline_s, 30.0)),
             matryoshka=_matryoshka(entry.matryoshka or section.matryoshka),
             token_inputs=entry.token_inputs,
+            parity=_parity((section.parity, entry.parity), folder),
             **({"instruct": entry.instruct} if entry.instruct else {}),
         )
 
@@ -121,6 +130,22 @@ def _matryoshka(entry: MatryoshkaEntry | None) -> Matryoshka:
         return Matryoshka()
     allowed = None if entry.allowed is None else tuple(entry.allowed)
     return Matryoshka(default=entry.default, allowed=allowed)
+
+
+def _parity(entries: tuple[GroupParityEntry | None, ...], folder: Path) -> Parity:
+    """Return what *entries* say, the later over the earlier; a file is beside the config."""
+    said: dict[str, Any] = {}
+    for entry in entries:
+        for name in Parity.model_fields:
+            value = getattr(entry, name, None)
+            if value is not None:
+                said[name] = folder / value if name == "reference" else value
+    return Parity(**said)
+
+
+def _proving(entry: ParityEntry | None) -> Proving:
+    said = {name: getattr(entry, name, None) for name in Proving.model_fields}
+    return Proving(**{name: value for name, value in said.items() if value is not None})
 
 
 def _deployment(index: int, entry: ModelListEntry, catalogue: Mapping[str, Provider]) -> Deployment:

@@ -27,6 +27,8 @@ __all__ = [
     "Group",
     "Key",
     "Matryoshka",
+    "Parity",
+    "Proving",
 ]
 
 # The task text of the model card, also the one behind its published similarities.
@@ -75,6 +77,30 @@ class Matryoshka(_Frozen):
     allowed: tuple[int, ...] | None = None
 
 
+class Parity(_Frozen):
+    """How a group's vectors are proven to be of one space.
+
+    *reference* is the recorded one's file, or None; two vectors of one text agree from *cosine* on;
+    *tolerance* is what the model card's similarities may be off by.
+    """
+
+    mode: Literal["background", "required", "off"] = "background"
+    reference: Path | None = None
+    cosine: float = 0.99
+    tolerance: float = 0.02
+
+
+class Proving(_Frozen):
+    """When parity is proven, in hours, and what that may cost.
+
+    *sample* is the share of requests of which a text is repeated on a second deployment.
+    """
+
+    every_h: float = 24.0
+    tokens_per_day: int = 200_000
+    sample: float = 0.0
+
+
 class Group(_Frozen):
     """A model group of ours: deployments of one model, in the order of the file.
 
@@ -92,6 +118,7 @@ class Group(_Frozen):
     matryoshka: Matryoshka = Matryoshka()
     token_inputs: Literal["cl100k_base", "qwen3"] | None = None
     instruct: str = DEFAULT_INSTRUCT
+    parity: Parity = Parity()
 
 
 class Key(_Frozen):
@@ -139,5 +166,6 @@ class Config(_Frozen):
     budgets: dict[str, Budget]
     max_body_mb: int = 16
     max_inputs: int = 2048
+    proving: Proving = Proving()
     raw: dict[str, Any] = Field(repr=False)
     warnings: tuple[Problem, ...] = ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from .catalogue import Region
 from .values import (
@@ -21,6 +21,7 @@ from .values import (
     LedgerUrl,
     Price,
     Text,
+    Unfit,
     Url,
     Usd,
 )
@@ -30,12 +31,14 @@ __all__ = [
     "File",
     "GeneralSettings",
     "GroupEntry",
+    "GroupParityEntry",
     "KeyEntry",
     "LiteLLMSettings",
     "MatryoshkaEntry",
     "ModelInfo",
     "ModelListEntry",
     "Params",
+    "ParityEntry",
     "Period",
     "ProviderMapEntry",
     "RouterSection",
@@ -46,6 +49,11 @@ Period = Literal["lifetime", "month", "day", "hour"]
 Dimension = Annotated[int, Field(ge=32, le=4096)]
 Attempts = Annotated[int, Field(ge=1, le=10)]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
+# YAML 1.1 reads a bare `off` as false.
+Proof = Annotated[
+    Literal["background", "required", "off"],
+    BeforeValidator(lambda value: "off" if value is False else value),
+]
 Alias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 
@@ -199,6 +207,62 @@ class KeyEntry(Section):
     }
 
 
+def _word_or_more(schema: dict[str, Any]) -> None:
+    more = {name: value for name, value in schema.items() if name != "title"}
+    schema.clear()
+    schema["anyOf"] = [{"enum": ["background", "required", "off", False]}, more]
+
+
+class GroupParityEntry(Section):
+    """How a group's vectors are proven to be of one space; one word is its mode."""
+
+    model_config = ConfigDict(json_schema_extra=_word_or_more)
+
+    mode: Proof | None = Field(
+        default=None, description="background (default), required before first use, or off."
+    )
+    reference: Text | None = Field(
+        default=None, description="File that `parity record` wrote, beside this one."
+    )
+    cosine: float | None = Field(
+        default=None, ge=0.5, le=0.9999, allow_inf_nan=False, description="At least; default 0.99."
+    )
+    tolerance: float | None = Field(
+        default=None,
+        gt=0,
+        le=0.2,
+        allow_inf_nan=False,
+        description="How far from the model card's similarities; default 0.02.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word(cls, value: Any) -> Any:
+        if value is False or value in ("background", "required", "off"):
+            return {"mode": value}
+        if isinstance(value, str | bool):
+            raise Unfit("no mode of parity", "write background, required or off, or a mapping")
+        return value
+
+
+class ParityEntry(GroupParityEntry):
+    """How, when and at what cost vectors are proven to be of one space; one word is its mode."""
+
+    every_h: float | None = Field(
+        default=None, ge=0.1, le=720, allow_inf_nan=False, description="Hours; default 24."
+    )
+    tokens_per_day: int | None = Field(
+        default=None, ge=1, le=10**9, description="For all probes and samples; default 200000."
+    )
+    sample: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of requests that a second deployment is asked too; default 0.",
+    )
+
+
 class GroupEntry(Section):
     """What differs for one group from the rest of the section."""
 
@@ -215,6 +279,7 @@ class GroupEntry(Section):
         default=None, description="Take token arrays and decode them with this vocabulary."
     )
     instruct: Text | None = Field(default=None, description="Task text for input_type: query.")
+    parity: GroupParityEntry | None = None
 
 
 class RouterSection(Section):
@@ -226,6 +291,7 @@ class RouterSection(Section):
     )
     max_body_mb: int | None = Field(default=None, ge=1, le=1024, description="Default 16.")
     matryoshka: MatryoshkaEntry | None = None
+    parity: ParityEntry | None = None
     ledger: LedgerUrl | None = Field(
         default=None,
         description="Where money is counted: sqlite (default, one machine), sqlite:///path, or "

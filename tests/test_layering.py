@@ -66,10 +66,10 @@ TABLE: dict[str, dict[str, str]] = {
         # The composition root.
         "_background": "",
         "_runtime": "_admission _attempt _attempt_log _background _budgets _errors _exchange"
-        " _keyring _ledger _ledger_open _logs _money _names _plan _pool _presence _readiness"
-        " _request _round _steer _wire router_config",
+        " _keyring _ledger _ledger_open _logs _money _names _parity_reference _plan _pool"
+        " _presence _readiness _request _round _steer _wire router_config",
         # One request: asked, planned, picked, attempted, answered.
-        "_admission": "_apart _errors _ledger _plan _pool _request _tokens router_config",
+        "_admission": "_apart _errors _ledger _plan _pool _request _space _tokens router_config",
         "_attempt": "_apart _dialects _errors _ledger _pool _vectors",
         "_attempt_log": "_attempt _errors",
         "_exchange": "_attempt _errors _plan _request",
@@ -80,9 +80,10 @@ TABLE: dict[str, dict[str, str]] = {
         "_plain": "_attempt _attempt_log _errors _exchange _money _plan _pool _vectors",
         "_plan": "_errors _ledger _pick _pool _request _vectors",
         "_pool": "_budgets _dialects _ledger router_config",
-        "_reply": "_plan _vectors",
+        "_reply": "_plan _space _vectors",
         "_names": "_request router_config",
-        "_request": "_errors",
+        "_request": "_errors _space",
+        "_space": "_errors",
         "_round": "_attempt _errors _plan _pool",
         "_wire": "_dialects _errors _pool",
         # Money around a request, and the store that the config names.
@@ -119,6 +120,9 @@ TABLE: dict[str, dict[str, str]] = {
         "_shared_redis": "_shared",
         "_shared_sqlite": "_shared",
         "_state": "",
+        # Proof that all vectors are of one space.
+        "_parity_reference": "_parity_texts _vectors router_config",
+        "_parity_texts": "",
         # Pure parts.
         "_dialects": "_dialects.*",
         "_dialects.*": "_dialects.* _errors _floats _vectors",

@@ -126,6 +126,18 @@ def one_vector_space(subject: Subject) -> Iterator[Finding]:
             yield Finding(path, what, f'take "{target}" out')
 
 
+def one_reference(subject: Subject) -> Iterator[Finding]:
+    groups = subject.config.groups
+    for source, target, path in _edges(subject):
+        for name in groups if source == "*" else [source]:
+            if name not in groups or target not in groups[name].fallbacks or target not in groups:
+                continue
+            if groups[name].parity.reference != groups[target].parity.reference:
+                what = f'the vectors of "{name}" are proven against another reference'
+                fix = f'give "{target}" the same parity.reference, or take it out'
+                yield Finding(path, what, fix)
+
+
 def one_region(subject: Subject) -> Iterator[Finding]:
     groups = subject.config.groups
     explicit = {source for source, _, path in _edges(subject) if path[1] == _LIST[1]}
@@ -149,5 +161,6 @@ RULES: tuple[Rule, ...] = (
     one_item_per_source,
     no_cycle,
     one_vector_space,
+    one_reference,
     one_region,
 )

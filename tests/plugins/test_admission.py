@@ -72,3 +72,46 @@ def test_a_text_not_counted_to_its_end_has_at_least_so_many_tokens() -> None:
     with pytest.raises(ClientError, match=r"at least \d+ tokens") as caught:
         admitted(["字 " * 200_000], lambda: 0.0)
     assert caught.value.code == "context_length_exceeded"
+
+
+def in_space(pinned: str | None, dimensions: int | None, revision: int) -> Plan:
+    request = replace(asked(["text"]), space=pinned, dimensions=dimensions)
+    group = GROUP.model_copy(update={"fallbacks": ("same", "other")})
+    pool = {name: (candidate(name, group=name),) for name in (GROUP.name, "same", "other")}
+    return asyncio.run(
+        admit(
+            request,
+            group,
+            pool,
+            Consumer(),
+            request_id="req_test",
+            received_at=0.0,
+            clock=lambda: 0.0,
+            revisions={GROUP.name: revision, "same": revision, "other": revision + 1},
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "pinned", [None, "", "qwen3-8b:last:l2:r2:1024", " qwen3-8b:last:l2:r2:1024"]
+)
+def test_a_plan_names_its_space_and_stays_in_it(pinned: str | None) -> None:
+    plan = in_space(pinned, 1024, revision=2)
+    assert plan.space == "qwen3-8b:last:l2:r2:1024"
+    assert plan.group_names == (GROUP.name, "same")
+
+
+@pytest.mark.parametrize(
+    ("pinned", "shown"),
+    [
+        ("qwen3-8b:last:l2:r1:1024", "asks for qwen3-8b:last:l2:r1:1024"),
+        ("qwen3-8b:last:l2:r2:4096", "asks for qwen3-8b:last:l2:r2:4096"),
+        ("пространство", "asks for another"),
+        ("x" * 65, "asks for another"),
+    ],
+)
+def test_another_space_than_the_pinned_one_is_refused(pinned: str, shown: str) -> None:
+    with pytest.raises(ClientError, match=shown) as caught:
+        in_space(pinned, 1024, revision=2)
+    assert (caught.value.status, caught.value.code) == (409, "space_mismatch")
+    assert "qwen3-8b:last:l2:r2:1024" in caught.value.message
