@@ -25,9 +25,10 @@ class SharedAwayError(Exception):
 class Shared(Protocol):
     """One store as seen by one process. All methods but `close` raise `SharedAwayError`."""
 
-    async def put(self, name: str, value: bytes | None) -> int:
+    async def put(self, name: str, value: bytes | None, *, seen: int | None = None) -> int:
         """Write the note *name*, or delete it, and return its version.
 
+        With *seen* nothing is written, and 0 returned, if the note is newer than that version.
         Versions grow with every write of anybody, also when the store was emptied meanwhile.
 
         Raises:

@@ -35,7 +35,8 @@ end
 _PUT = (
     _CLOCK
     + """
-local name, value, keep_us = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local name, value, keep_us, seen = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+if seen >= 0 and tonumber(call('ZSCORE', versions, name) or 0) > seen then return '0' end
 local now = now_us()
 local version = math.max(now, newest() + 1)
 call('HSET', notes, name, value)
@@ -96,10 +97,11 @@ class RedisShared:
         self._client: Redis | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def put(self, name: str, value: bytes | None) -> int:
+    async def put(self, name: str, value: bytes | None, *, seen: int | None = None) -> int:
         """Write or delete a note."""
         flagged = b"-" if checked(value) is None else b"+" + (value or b"")
-        return int(await self._eval(_PUT, name, flagged, int(KEEP_S * 1e6)))
+        after = -1 if seen is None else seen
+        return int(await self._eval(_PUT, name, flagged, int(KEEP_S * 1e6), after))
 
     async def since(self, version: int) -> tuple[int, dict[str, bytes | None]]:
         """Return what is newer."""

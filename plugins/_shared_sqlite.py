@@ -43,11 +43,15 @@ class SqliteShared:
         self._inode: tuple[int, int] | None = None
         self._thread: ThreadPoolExecutor | None = None
 
-    async def put(self, name: str, value: bytes | None) -> int:
+    async def put(self, name: str, value: bytes | None, *, seen: int | None = None) -> int:
         """Write or delete a note; its version is the time, or one more than the last."""
         blob = checked(value)
 
         def work(db: sqlite3.Connection) -> int:
+            if seen is not None:
+                newer = "SELECT 1 FROM notes WHERE name = ? AND version > ?"
+                if db.execute(newer, (name, seen)).fetchone():
+                    return 0
             now_us = int(self._wall() * 1e6)
             version = max(now_us, _newest(db) + 1)
             db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", (name, blob, version))

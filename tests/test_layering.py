@@ -115,6 +115,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_ledger_upkeep": "_ledger _ledger_sql _ledger_time",
         "_ledger_writer": "_ledger _ledger_file _ledger_sql _ledger_upkeep",
         # What a fleet knows together, beside the ledger.
+        "_notes": "_shared",
         "_shared": "",
         "_shared_open": "_ledger_open _shared _shared_redis _shared_sqlite router_config",
         "_shared_redis": "_shared",

@@ -113,6 +113,24 @@ def test_a_deleted_note_is_told_to_those_who_come_later(place: Place) -> None:
     run(test)
 
 
+def test_a_note_that_is_newer_than_what_was_seen_is_left_alone(place: Place) -> None:
+    async def test() -> None:
+        shared = place.client()
+        first = await shared.put("a", b"1", seen=0)
+        assert first > 0
+        assert await shared.put("a", b"2", seen=first - 1) == 0
+        assert await shared.put("a", None, seen=0) == 0
+        assert (await shared.since(0))[1] == {"a": b"1"}
+        second = await shared.put("b", b"x", seen=0)
+        assert await shared.put("a", b"2", seen=second) > second
+        gone = await shared.put("a", None)
+        assert await shared.put("a", b"3", seen=second) == 0
+        assert await shared.put("a", b"3", seen=gone) > gone
+        await shared.close()
+
+    run(test)
+
+
 def test_a_store_that_was_emptied_gives_what_it_has_and_versions_go_on(place: Place) -> None:
     async def test() -> None:
         shared = place.client()
