@@ -21,8 +21,9 @@ from plugins._apart import apart
 from plugins._errors import ClientError, Unavailable, error_body, error_headers
 from plugins._exchange import ID_HEADER, Exchange
 from plugins._foreign import translate
-from plugins._request import Asked, parse_body
+from plugins._request import parse_body
 from plugins._runtime import Runtime
+from plugins._snapshot import Snapshot
 
 __all__ = ["Door"]
 
@@ -91,12 +92,12 @@ class Door:
         finally:
             runtime.exchanges.close(exchange)
 
-    def _is_foreign(self, runtime: Runtime, model: Any) -> bool:
+    def _is_foreign(self, snapshot: Snapshot, model: Any) -> bool:
         """Tell whether LiteLLM serves *model* by itself, so that we keep out of the way."""
         return (
             isinstance(model, str)
-            and runtime.group_of(model) is None
-            and not runtime.is_internal_name(model)
+            and snapshot.group_of(model) is None
+            and not snapshot.is_internal_name(model)
             and self._knows_model(model)
         )
 
@@ -112,15 +113,17 @@ class Door:
         model: Any,
     ) -> None:
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
-        if self._is_foreign(runtime, model):
+        if self._is_foreign(exchange.snapshot, model):
             return await self._app(scope, _replay(body, receive), reply.raw)
         try:
-            parse = functools.partial(runtime.parse, {**fields, "model": model}, headers)
+            parse = functools.partial(
+                runtime.parse, {**fields, "model": model}, headers, exchange.snapshot
+            )
             exchange.asked = await _where(len(body), parse)
         except ClientError as error:
             # LiteLLM still decides who may ask: our hook raises this once the key was accepted.
             exchange.error = error
-        inner_body = orjson.dumps(_inner_fields(runtime, exchange.asked))
+        inner_body = orjson.dumps(_inner_fields(exchange))
         watch = asyncio.create_task(_watch(receive, exchange))
         try:
             await self._app(
@@ -142,10 +145,11 @@ async def _where(size: int, work: Callable[[], _T]) -> _T:
     return work() if size < _APART_FROM_BYTES else await apart(work)
 
 
-def _inner_fields(runtime: Runtime, asked: Asked | None) -> dict[str, Any]:
+def _inner_fields(exchange: Exchange) -> dict[str, Any]:
     """Return the body for LiteLLM: the documented fields, or a harmless one for a bad request."""
+    asked = exchange.asked
     if asked is None:
-        return {"model": next(iter(runtime.config.groups)), "input": "refused"}
+        return {"model": next(iter(exchange.snapshot.config.groups)), "input": "refused"}
     fields: dict[str, Any] = {"model": asked.group, "input": list(asked.texts) or "token ids"}
     if asked.user is not None:
         fields["user"] = asked.user

@@ -14,6 +14,7 @@ from plugins._attempt import Attempt
 from plugins._errors import ClientError, Unavailable
 from plugins._plan import Plan
 from plugins._request import Asked
+from plugins._snapshot import Snapshot
 
 __all__ = ["ID_HEADER", "PLAN_KEY", "Exchange", "Exchanges"]
 
@@ -27,6 +28,8 @@ _SWEEP_EVERY = 512
 class Exchange:
     """One request: *asked* once it was understood, *plan* once it was admitted.
 
+    *snapshot* is the configuration that it began with, and ends with.
+
     *error* is what the client will be told, once that is known. *held* is a call that LiteLLM
     makes by itself, whose money is held. *door* tells whether the front door holds the exchange
     (then it closes it); *replied* that checked vectors were handed out; *left* that the client has
@@ -35,6 +38,7 @@ class Exchange:
 
     id: str
     received_at: float
+    snapshot: Snapshot
     asked: Asked | None = None
     plan: Plan | None = None
     error: ClientError | Unavailable | None = None
@@ -46,10 +50,16 @@ class Exchange:
 
 
 class Exchanges:
-    """The table of exchanges; *clock* is monotonic, in seconds."""
+    """The table of exchanges; *clock* is monotonic, in seconds, *newest* the config in force."""
 
-    def __init__(self, clock: Callable[[], float], keep_s: float = 3600.0) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        newest: Callable[[], Snapshot],
+        keep_s: float = 3600.0,
+    ) -> None:
         self._clock = clock
+        self._newest = newest
         self._keep_s = keep_s
         self._open: dict[str, Exchange] = {}
         self._opened = 0
@@ -59,7 +69,7 @@ class Exchanges:
         self._opened += 1
         if self._opened % _SWEEP_EVERY == 0:
             self._sweep()
-        exchange = Exchange(f"req_{secrets.token_hex(12)}", self._clock())
+        exchange = Exchange(f"req_{secrets.token_hex(12)}", self._clock(), self._newest())
         self._open[exchange.id] = exchange
         return exchange
 

@@ -28,16 +28,16 @@ from plugins._keyring import Keyring
 from plugins._ledger import Amount
 from plugins._ledger_open import open_ledger
 from plugins._money import Money
-from plugins._names import group_of
-from plugins._parity_reference import UnreadableError, recorded
+from plugins._parity_reference import UnreadableError
 from plugins._plan import Plan
-from plugins._pool import Candidate, build
+from plugins._pool import Candidate
 from plugins._presence import Presence
-from plugins._readiness import StartError, announce, check_ledger, load_vocabularies, why_off
+from plugins._readiness import StartError, announce, check_ledger, load_vocabularies
 from plugins._request import Asked, parse_fields
+from plugins._snapshot import Snapshot
 from plugins._steer import steer
 from plugins._wire import Wire
-from router_config import Config, Group, load, resolve
+from router_config import Config, Group, load
 
 __all__ = ["Runtime", "StartError", "current", "reset", "start"]
 
@@ -57,25 +57,13 @@ class Runtime:
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self.config = config
+        self.snapshot = Snapshot(config, environ)
         self.clock = clock
         self.draw = draw
-        self.pool = build(config, environ)
         self.money = Money(open_ledger(config.ledger, environ), clock)
-        self.exchanges = Exchanges(clock)
+        self.exchanges = Exchanges(clock, lambda: self.snapshot)
         presence = Presence(self.exchanges)
         self.watchers: tuple[Watcher, ...] = (presence, self.money, AttemptLog())
-        self.references = recorded(config)
-        self.revisions = {name: one.revision for name, one in self.references.items()}
-        self.keys = Keyring(config.keys.values())
-        self._by_id = {one.id: one for group in self.pool.values() for one in group}
-        # What LiteLLM serves by itself, as its health check names it: by model and base.
-        self._plain = {
-            (one.model, resolve(one, environ).api_base): self._by_id[one.id]
-            for group in config.groups.values()
-            for one in group.deployments
-            if one.provider is None
-        }
         # Connections belong to an event loop; tests and LiteLLM's sync helpers may run several.
         self._wires: dict[int, Wire] = {}
         self.background = Background()
@@ -84,7 +72,22 @@ class Runtime:
         """Start the work beside the requests, if an event loop is running and none has it yet."""
         self.background.begin()
 
-    # -- what is ours
+    # -- what the file in force says; a request in flight asks the snapshot of its exchange
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force for requests that start now."""
+        return self.snapshot.config
+
+    @property
+    def pool(self) -> Mapping[str, tuple[Candidate, ...]]:
+        """The candidates of every group by its name."""
+        return self.snapshot.pool
+
+    @property
+    def keys(self) -> Keyring:
+        """The client keys of the file."""
+        return self.snapshot.keys
 
     @property
     def has_own_keys(self) -> bool:
@@ -94,49 +97,34 @@ class Runtime:
 
     def group_of(self, model: object) -> Group | None:
         """Return our group behind *model*, which may be an alias and carry an input type."""
-        return group_of(self.config, model)
+        return self.snapshot.group_of(model)
 
     def is_internal_name(self, model: object) -> bool:
         """Tell whether *model* names one of our deployments, which no client may address."""
-        return isinstance(model, str) and (model.startswith("qwen3/") or model in self._by_id)
-
-    def candidate(self, deployment_id: object) -> Candidate | None:
-        """Return the deployment with that id."""
-        return self._by_id.get(deployment_id) if isinstance(deployment_id, str) else None
-
-    def plain(self, model: str, api_base: str | None) -> Candidate | None:
-        """Return the deployment of a group that LiteLLM serves by itself, by *model* and base."""
-        return self._plain.get((model, api_base.rstrip("/") if api_base else None))
-
-    def why_off(self, provider: str, api_base: str | None) -> str | None:
-        """Return why no deployment of *provider* at *api_base* is on, or None if one is."""
-        bases = [
-            (one, one.endpoint.target.api_base)
-            for one in self._by_id.values()
-            if one.endpoint.provider == provider and one.endpoint.target is not None
-        ]
-        # LiteLLM names no base where the file has none, or where its variable is unset; then ours
-        # is empty too.
-        wanted = (api_base or "").rstrip("/")
-        found = [one for one, base in bases if base == wanted]
-        if not wanted and not found:
-            found = [one for one, _ in bases]
-        if any(one.off is None for one in found):
-            return None
-        return why_off(found) or "not a deployment of this router"
+        return self.snapshot.is_internal_name(model)
 
     # -- one request
 
-    def parse(self, fields: Mapping[str, Any], headers: Mapping[str, str]) -> Asked:
-        """Return what the client asked of one of our groups. Raises `ClientError`."""
+    def parse(
+        self,
+        fields: Mapping[str, Any],
+        headers: Mapping[str, str],
+        snapshot: Snapshot | None = None,
+    ) -> Asked:
+        """Return what the client asked of one of our groups, by *snapshot* (default: the newest).
+
+        Raises:
+            ClientError: the request cannot be understood or served as it is.
+        """
+        snapshot = snapshot or self.snapshot
         model = fields.get("model")
         if not isinstance(model, str) or not model:
             raise ClientError(400, "invalid_input", "`model` must be a model name.", param="model")
-        group = self.group_of(model)
+        group = snapshot.group_of(model)
         if group is None:
             raise model_not_found(model)
         return parse_fields(
-            fields, headers, max_inputs=self.config.max_inputs, default_instruct=group.instruct
+            fields, headers, max_inputs=snapshot.config.max_inputs, default_instruct=group.instruct
         )
 
     async def enter(
@@ -173,9 +161,10 @@ class Runtime:
     ) -> Exchange | None:
         if exchange is not None and isinstance(exchange.error, ClientError):
             raise exchange.error
-        if self.is_internal_name(data.get("model")) and self.group_of(data.get("model")) is None:
+        snapshot = self.snapshot if exchange is None else exchange.snapshot
+        group = snapshot.group_of(data.get("model"))
+        if group is None and snapshot.is_internal_name(data.get("model")):
             raise model_not_found(data["model"])
-        group = self.group_of(data.get("model"))
         if group is None:
             _admission.check_foreign(str(data.get("model")), consumer)
             return None
@@ -183,19 +172,19 @@ class Runtime:
             exchange = self.exchanges.open()
         exchange.entered = True
         if exchange.asked is None:
-            exchange.asked = self.parse(data, headers)
+            exchange.asked = self.parse(data, headers, snapshot)
         plan = await _admission.admit(
             exchange.asked,
             group,
-            self.pool,
+            snapshot.pool,
             consumer,
             request_id=exchange.id,
             received_at=exchange.received_at,
             clock=self.clock,
-            revisions=self.revisions,
+            revisions=snapshot.revisions,
         )
         plan.budgets = of_client(
-            self.config.budgets,
+            snapshot.config.budgets,
             group=group.name,
             key=consumer.key,
             team=consumer.team,

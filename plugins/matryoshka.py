@@ -41,7 +41,7 @@ class Matryoshka(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
             return _without_plan(kwargs)
         runtime = _runtime.current()
         info = kwargs.get("model_info") or {}
-        candidate = runtime.candidate(info.get("id"))
+        candidate = exchange.snapshot.candidate(info.get("id"))
         if candidate is None or candidate.endpoint.target is not None:
             return None  # ours ask for themselves
         return {**kwargs, **_plain.call(exchange.plan, candidate, info, runtime.clock())}
@@ -54,7 +54,7 @@ class Matryoshka(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         if exchange is None or exchange.plan is None:
             return
         runtime = _runtime.current()
-        candidate = runtime.candidate((request_data.get("model_info") or {}).get("id"))
+        candidate = exchange.snapshot.candidate((request_data.get("model_info") or {}).get("id"))
         if candidate is None or candidate.endpoint.target is not None:
             return
         with contextlib.suppress(ProviderFault):  # it is noted, and the vectors stay missing
@@ -74,7 +74,7 @@ class Matryoshka(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         if exchange is None or exchange.plan is None:
             return
         runtime = _runtime.current()
-        candidate = runtime.candidate((request_data.get("model_info") or {}).get("id"))
+        candidate = exchange.snapshot.candidate((request_data.get("model_info") or {}).get("id"))
         if candidate is not None and candidate.endpoint.target is None:
             await _plain.failed(exchange, candidate, exception, runtime.clock(), runtime.money)
 
@@ -112,7 +112,7 @@ def _without_plan(kwargs: dict[str, Any]) -> dict[str, Any] | None:
     """
     if _litellm.is_health_check(kwargs):
         return _probe(kwargs)
-    candidate = _runtime.current().candidate((kwargs.get("model_info") or {}).get("id"))
+    candidate = _runtime.current().snapshot.candidate((kwargs.get("model_info") or {}).get("id"))
     if candidate is not None:
         raise _lead.move_on(str(kwargs.get("model")))
     return None
@@ -121,7 +121,7 @@ def _without_plan(kwargs: dict[str, Any]) -> dict[str, Any] | None:
 def _probe(kwargs: dict[str, Any]) -> dict[str, Any] | None:
     """Let LiteLLM's /health answer itself: a look at our groups must not cost anything."""
     model, api_base = str(kwargs.get("model")), kwargs.get("api_base")
-    candidate = _runtime.current().plain(model, api_base)
+    candidate = _runtime.current().snapshot.plain(model, api_base)
     if candidate is None:
         return None
     if candidate.off is not None:

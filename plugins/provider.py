@@ -45,7 +45,7 @@ class Qwen3(CustomLLM):  # type: ignore[misc]  # LiteLLM ships no types
                 raise _lead.move_on(model)
             return _probe(model, api_base, model_response)
         plan = exchange.plan
-        candidate = runtime.candidate((params.get("model_info") or {}).get("id"))
+        candidate = exchange.snapshot.candidate((params.get("model_info") or {}).get("id"))
         if candidate is None:
             raise _lead.move_on(model)
         try:
@@ -76,7 +76,7 @@ def _probe(provider: str, api_base: str | None, model_response: Any) -> Any:
 
     LiteLLM does not say which deployment it probes, so all with that provider and base answer.
     """
-    off = _runtime.current().why_off(provider, api_base)
+    off = _runtime.current().snapshot.why_off(provider, api_base)
     if off is not None:
         raise _lead.off(provider, off)
     model_response.model = provider

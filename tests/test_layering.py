@@ -59,20 +59,20 @@ TABLE: dict[str, dict[str, str]] = {
         "provider": "_errors _lead _litellm _runtime",
         # How LiteLLM is led, and what a client meets first.
         "_consumer": "_admission _budgets _runtime",
-        "_door": "_apart _errors _exchange _foreign _request _runtime",
+        "_door": "_apart _errors _exchange _foreign _request _runtime _snapshot",
         "_foreign": "_errors",
         "_lead": "_admission _consumer _errors _exchange _runtime",
         "_litellm": "",
         # The composition root.
         "_background": "",
         "_runtime": "_admission _attempt _attempt_log _background _budgets _errors _exchange"
-        " _keyring _ledger _ledger_open _logs _money _names _parity_reference _plan _pool"
-        " _presence _readiness _request _round _steer _wire router_config",
+        " _keyring _ledger _ledger_open _logs _money _parity_reference _plan _pool _presence"
+        " _readiness _request _round _snapshot _steer _wire router_config",
         # One request: asked, planned, picked, attempted, answered.
         "_admission": "_apart _errors _ledger _plan _pool _request _space _tokens router_config",
         "_attempt": "_apart _dialects _errors _ledger _pool _vectors",
         "_attempt_log": "_attempt _errors",
-        "_exchange": "_attempt _errors _plan _request",
+        "_exchange": "_attempt _errors _plan _request _snapshot",
         "_keyring": "router_config",
         "_logs": "",
         "_pick": "_pool",
@@ -90,6 +90,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_budgets": "_ledger _ledger_open router_config",
         "_money": "_attempt _errors _ledger _pool",
         "_readiness": "_budgets _ledger _ledger_open _pool _tokens router_config",
+        "_snapshot": "_keyring _names _parity_reference _pool _readiness router_config",
         "_steer": "_exchange _plan _request",
         # Money: the contract, its arithmetic, and one store per group of modules.
         "_ledger": "_errors _ledger_time",

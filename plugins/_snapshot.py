@@ -1,0 +1,76 @@
+"""What one configuration file means here: its groups, deployments and keys, ready to serve.
+
+Never changed: a reload puts another one in its place, and a request keeps the one it began with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from plugins._keyring import Keyring
+from plugins._names import group_of
+from plugins._parity_reference import recorded
+from plugins._pool import Candidate, build
+from plugins._readiness import why_off
+from router_config import Config, Group, resolve
+
+__all__ = ["Snapshot"]
+
+
+class Snapshot:
+    """*config* with what the environment adds to it.
+
+    *pool* has the candidates of every group by its name, *keys* the client keys of the file,
+    *references* the recorded vectors of each vector space, *revisions* their numbers.
+
+    Raises:
+        UnreadableError: a file of recorded vectors cannot be used.
+    """
+
+    def __init__(self, config: Config, environ: Mapping[str, str]) -> None:
+        self.config = config
+        self.pool = build(config, environ)
+        self.keys = Keyring(config.keys.values())
+        self.references = recorded(config)
+        self.revisions = {name: one.revision for name, one in self.references.items()}
+        self._by_id = {one.id: one for group in self.pool.values() for one in group}
+        # What LiteLLM serves by itself, as its health check names it: by model and base.
+        self._plain = {
+            (one.model, resolve(one, environ).api_base): self._by_id[one.id]
+            for group in config.groups.values()
+            for one in group.deployments
+            if one.provider is None
+        }
+
+    def group_of(self, model: object) -> Group | None:
+        """Return our group behind *model*, which may be an alias and carry an input type."""
+        return group_of(self.config, model)
+
+    def is_internal_name(self, model: object) -> bool:
+        """Tell whether *model* names one of our deployments, which no client may address."""
+        return isinstance(model, str) and (model.startswith("qwen3/") or model in self._by_id)
+
+    def candidate(self, deployment_id: object) -> Candidate | None:
+        """Return the deployment with that id."""
+        return self._by_id.get(deployment_id) if isinstance(deployment_id, str) else None
+
+    def plain(self, model: str, api_base: str | None) -> Candidate | None:
+        """Return the deployment of a group that LiteLLM serves by itself, by *model* and base."""
+        return self._plain.get((model, api_base.rstrip("/") if api_base else None))
+
+    def why_off(self, provider: str, api_base: str | None) -> str | None:
+        """Return why no deployment of *provider* at *api_base* is on, or None if one is."""
+        bases = [
+            (one, one.endpoint.target.api_base)
+            for one in self._by_id.values()
+            if one.endpoint.provider == provider and one.endpoint.target is not None
+        ]
+        # LiteLLM names no base where the file has none, or where its variable is unset; then ours
+        # is empty too.
+        wanted = (api_base or "").rstrip("/")
+        found = [one for one, base in bases if base == wanted]
+        if not wanted and not found:
+            found = [one for one, _ in bases]
+        if any(one.off is None for one in found):
+            return None
+        return why_off(found) or "not a deployment of this router"
