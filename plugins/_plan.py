@@ -1,7 +1,8 @@
 """One request's state: what was asked, what is still missing, who was tried, what it cost.
 
 A plan lives from admission to the reply and is shared by all attempts of the request, in either
-path. It keeps the checked vector of every input, so the next attempt sends only what is missing.
+path. It keeps the checked vector of every input, so the next attempt sends only what is missing; of
+equal texts only the first is ever missing.
 """
 
 from __future__ import annotations
@@ -92,14 +93,28 @@ class Plan:
     faults: list[tuple[str, ProviderFault]] = field(default_factory=list)
     _tried: set[str] = field(default_factory=set)
     _turned_down: dict[str, TurnedDown] = field(default_factory=dict)
+    # Where each text stands first, for the inputs that repeat one before them.
+    repeats: dict[int, int] = field(default_factory=dict)
+    # What the reply needs no vector for: its JSON, by position, in this request's own form.
+    pieces: dict[int, bytes] = field(default_factory=dict)
+    # Told of every chunk that came back good.
+    on_accept: Callable[[Sequence[int], Matrix, Candidate], None] = lambda *_: None
+    _missing: dict[int, None] = field(default_factory=dict)
+    _left: set[int] = field(default_factory=set)
     _vectors: Matrix | None = None
-    _have: list[bool] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Find the inputs that have to be asked for."""
+        first: dict[str, int] = {}
+        for i, text in enumerate(self.texts):
+            if first.setdefault(text, i) == i:
+                self._missing[i] = None
+            else:
+                self.repeats[i] = first[text]
 
     def missing(self) -> list[int]:
-        """Return the positions of the inputs that have no checked vector yet."""
-        if not self._have:
-            return list(range(len(self.texts)))
-        return [i for i, have in enumerate(self._have) if not have]
+        """Return the positions of the inputs that have no checked vector yet, equal texts once."""
+        return list(self._missing)
 
     def admits(self, candidate: Candidate) -> str | None:
         """Return why *candidate* cannot serve what is missing, or None if it can."""
@@ -152,16 +167,40 @@ class Plan:
         cost_nano_usd: int,
     ) -> None:
         """Keep checked *rows*, float32 of shape (len(indices), 4096), and what they cost."""
-        if self._vectors is None:
-            self._vectors = np.empty((len(self.texts), NATIVE), dtype=np.float32)
-            self._have = [False] * len(self.texts)
-        self._vectors[list(indices)] = rows
-        for i in indices:
-            self._have[i] = True
+        self.take(indices, rows, candidate.id)
         self.tokens += tokens
         self.cost_nano_usd += cost_nano_usd
-        if candidate.id not in self.served_by:
-            self.served_by.append(candidate.id)
+        self.on_accept(indices, rows, candidate)
+
+    def take(self, indices: Sequence[int], rows: Matrix, deployment: str) -> None:
+        """Keep checked *rows* that *deployment* gave, to this request or before it."""
+        if self._vectors is None:
+            self._vectors = np.empty((len(self.texts), NATIVE), dtype=np.float32)
+        self._vectors[list(indices)] = rows
+        self._done(indices, deployment)
+
+    def take_piece(self, index: int, piece: bytes, deployment: str) -> None:
+        """Keep the JSON of a vector that *deployment* gave before."""
+        self.pieces[index] = piece
+        self._done((index,), deployment)
+
+    def _done(self, indices: Sequence[int], deployment: str) -> None:
+        for i in indices:
+            self._missing.pop(i, None)
+            self._left.discard(i)
+        if deployment not in self.served_by:
+            self.served_by.append(deployment)
+
+    def leave(self, indices: Sequence[int]) -> None:
+        """Leave *indices* to another request, which is asking for the same texts."""
+        for i in indices:
+            del self._missing[i]
+        self._left.update(indices)
+
+    def take_back(self, indices: Sequence[int]) -> None:
+        """Ask for *indices* after all: they were left to another request and have not come."""
+        self._left.difference_update(indices)
+        self._missing = dict.fromkeys(sorted([*self._missing, *indices]))
 
     def vectors(self) -> Matrix:
         """Return all vectors, float32 of shape (n, 4096), rows of length 1.
@@ -169,9 +208,18 @@ class Plan:
         Raises:
             RuntimeError: an input is still missing.
         """
-        if self._vectors is None or not all(self._have):
+        return self.rows(range(len(self.texts)))
+
+    def rows(self, indices: Sequence[int]) -> Matrix:
+        """Return the vectors of *indices*, float32 of shape (len(indices), 4096).
+
+        Raises:
+            RuntimeError: an input is still missing, or one of *indices* has no more than its JSON.
+        """
+        places = [self.repeats.get(i, i) for i in indices]
+        if self._vectors is None or self._missing or self._left or self.pieces.keys() & places:
             raise RuntimeError("the request is not complete")
-        return self._vectors
+        return self._vectors if places == list(range(len(self.texts))) else self._vectors[places]
 
     def size(self) -> int:
         """Return how many numbers the reply has."""

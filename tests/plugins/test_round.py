@@ -88,6 +88,25 @@ def test_chunks_come_back_in_the_order_of_the_inputs() -> None:
     assert (request.calls, request.tokens, request.rounds) == (3, 490, 1)
 
 
+def test_equal_texts_are_sent_once_and_paid_once() -> None:
+    request = plan([[]], texts=["same"] * 32, counts=[2] * 32)
+    peer = Peer()
+    run(request, candidate("a"), peer)
+    assert peer.calls == [["same"]]
+    assert request.tokens == 7
+    assert (request.vectors() == request.vectors()[0]).all()
+
+
+@given(st.lists(st.sampled_from("abcde"), min_size=1, max_size=20))
+def test_every_input_gets_the_vector_of_its_own_text(texts: list[str]) -> None:
+    request = plan([[]], texts=texts, counts=[2] * len(texts))
+    peer = Peer()
+    run(request, candidate("a", max_inputs=3), peer)
+    assert sorted(text for call in peer.calls for text in call) == sorted(set(texts))
+    expected = np.stack([vector(text) for text in texts])
+    assert np.abs(request.vectors() - expected).max() < 1e-6
+
+
 def test_only_what_is_missing_goes_to_the_next_deployment() -> None:
     request = plan([[]], counts=[2] * 6)
     sick = Peer(lambda texts: ProviderFault(Fault.SERVER, "no") if "text 2" in texts else None)

@@ -54,6 +54,11 @@ def texts(n: int) -> tuple[str, ...]:
     return tuple(made)
 
 
+def distinct(given: Sequence[str]) -> list[str]:
+    """Return what is sent and paid for *given*: equal texts once, where the first stands."""
+    return list(dict.fromkeys(given))
+
+
 @functools.cache
 def count(text: str) -> int:
     """Return the tokens of *text* with its end token, as a server of the model counts them."""
