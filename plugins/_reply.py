@@ -15,21 +15,30 @@ from plugins._plan import Plan
 from plugins._space import SPACE_HEADER
 from plugins._vectors import cut, encode_base64, encode_floats
 
-__all__ = ["assemble", "body", "headers", "usd"]
+__all__ = ["assemble", "body", "headers", "pieces", "usd"]
 
 
 def body(plan: Plan) -> bytes:
     """Return the JSON reply for a complete *plan*: exact dimensions and encoding, asked model."""
-    vectors = cut(plan.vectors(), plan.dimensions)
-    encode = encode_base64 if plan.asked.encoding == "base64" else encode_floats
-    return assemble(encode(vectors), plan.asked.model, plan.tokens)
+    return assemble(pieces(plan), plan.asked.model, plan.tokens)
 
 
-def assemble(pieces: Sequence[bytes], model: str, tokens: int) -> bytes:
-    """Return OpenAI's list object around *pieces*, each the JSON of one embedding."""
+def pieces(plan: Plan) -> list[bytes]:
+    """Return the JSON of every vector; equal texts are written out once."""
+    every = range(len(plan.texts))
+    rest = [i for i in every if i not in plan.repeats and i not in plan.pieces]
+    made = dict(plan.pieces)
+    if rest:
+        encode = encode_base64 if plan.asked.encoding == "base64" else encode_floats
+        made.update(zip(rest, encode(cut(plan.rows(rest), plan.dimensions)), strict=True))
+    return [made[plan.repeats.get(i, i)] for i in every]
+
+
+def assemble(written: Sequence[bytes], model: str, tokens: int) -> bytes:
+    """Return OpenAI's list object around *written*, each the JSON of one embedding."""
     items = b",".join(
         b'{"object":"embedding","index":%d,"embedding":%b}' % (i, piece)
-        for i, piece in enumerate(pieces)
+        for i, piece in enumerate(written)
     )
     return (
         b'{"object":"list","data":[%b],"model":%b,"usage":{"prompt_tokens":%d,"total_tokens":%d}}'

@@ -86,6 +86,10 @@ TABLE: dict[str, dict[str, str]] = {
         "_space": "_errors",
         "_round": "_attempt _errors _plan _pool",
         "_wire": "_dialects _errors _pool",
+        # What need not be asked for again.
+        "_cache": "",
+        "_flights": "",
+        "_sharing": "_cache _flights _plan _pool",
         # Money around a request, and the store that the config names.
         "_budgets": "_ledger _ledger_open router_config",
         "_money": "_attempt _errors _ledger _pool",
