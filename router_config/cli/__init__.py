@@ -19,6 +19,7 @@ PROGRAM = "qwen3-router"
 
 COMMANDS: Mapping[str, str] = {
     "demo": "router_config.cli.demo",
+    "init": "router_config.cli.init",
     "serve": "router_config.cli.serve",
     "validate": "router_config.cli.validate",
     "explain": "router_config.cli.explain",
