@@ -81,7 +81,7 @@ COMPILE = env -u UV_INDEX -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS \
 
 lock: $(UV)
 	@$(COMPILE) $(ARGS) pyproject.toml --all-extras --group build --group test --group lint \
-		--output-file requirements/dev.txt
+		--group deploy --output-file requirements/dev.txt
 	@$(COMPILE) pyproject.toml -c requirements/dev.txt --output-file requirements/validate.txt
 	@$(COMPILE) pyproject.toml -c requirements/dev.txt --extra proxy --extra fast \
 		--output-file requirements/proxy.txt

@@ -195,7 +195,7 @@ def test_smaller_locks_are_parts_of_the_whole(name: str) -> None:
         ("validate", (), ()),
         ("proxy", ("plugins", "proxy", "fast"), ()),
         ("demo", ("plugins", "proxy", "fast", "demo"), ("build",)),
-        ("dev", tuple(EXTRAS), ("build", "test", "lint")),
+        ("dev", tuple(EXTRAS), ("build", "test", "lint", "deploy")),
         ("uv", (), ("tools",)),
     ],
 )
