@@ -14,7 +14,7 @@ from decimal import Decimal
 from plugins._budgets import of_deployment
 from plugins._dialects import Target
 from plugins._ledger import Budget
-from router_config import Config, Deployment, resolve
+from router_config import Config, Deployment, HealthProbe, resolve
 
 __all__ = ["Candidate", "Endpoint", "build"]
 
@@ -24,7 +24,8 @@ class Endpoint:
     """What can be healthy or sick: dialect, base URL, wire model and key together.
 
     *key* is a hash of the four, so it may be logged and shared; two deployments with equal keys
-    are one endpoint. *target* is None for a deployment that LiteLLM calls itself.
+    are one endpoint. *target* is None for a deployment that LiteLLM calls itself. *signal* is the
+    catalogue's free request that tells whether somebody is there.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Endpoint:
     dialect: str | None
     target: Target | None
     concurrency: int
+    signal: HealthProbe | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ def _candidate(deployment: Deployment, config: Config, environ: Mapping[str, str
             dialect=dialect,
             target=target,
             concurrency=limits.concurrency,
+            signal=provider.health if provider is not None else None,
         ),
         region=deployment.region,
         budgets=of_deployment(deployment, config),

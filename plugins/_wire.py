@@ -84,7 +84,7 @@ class Wire:
         self, client: httpx.AsyncClient, request: WireRequest, max_bytes: int
     ) -> tuple[int, dict[str, str], bytes]:
         async with client.stream(
-            "POST", request.url, headers=request.headers, content=request.body
+            request.method, request.url, headers=request.headers, content=request.body
         ) as response:
             encoding = response.headers.get("content-encoding", "identity").strip().lower()
             try:

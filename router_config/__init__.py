@@ -5,7 +5,7 @@ Reads and checks files; imports neither LiteLLM nor the plugins nor anything tha
 
 from __future__ import annotations
 
-from .catalogue import Limits, Price, Provider, load_catalogue
+from .catalogue import HealthProbe, Limits, Price, Provider, load_catalogue
 from .config import Budget, Config, Deployment, Group, Key, Matryoshka, Parity, Proving
 from .environment import EnvRef, Resolved, Secret, resolve
 from .loader import SHIPPED_CONFIG, check, load
@@ -19,6 +19,7 @@ __all__ = [
     "Deployment",
     "EnvRef",
     "Group",
+    "HealthProbe",
     "Key",
     "Limits",
     "Matryoshka",

@@ -85,6 +85,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_request": "_errors _space",
         "_space": "_errors",
         "_round": "_attempt _errors _plan _pool",
+        "_signals": "_dialects _errors _pool router_config",
         "_wire": "_dialects _errors _pool",
         # What need not be asked for again.
         "_cache": "",

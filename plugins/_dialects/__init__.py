@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from plugins._dialects.base import Dialect, Target, WireReply, WireRequest
+from plugins._dialects.base import Dialect, Target, WireReply, WireRequest, headers_for
 from plugins._dialects.deepinfra import DeepInfra
 from plugins._dialects.fireworks import Fireworks
 from plugins._dialects.infinity import Infinity
@@ -28,6 +28,7 @@ __all__ = [
     "WireReply",
     "WireRequest",
     "dialect",
+    "headers_for",
 ]
 
 DIALECTS: Mapping[str, Dialect] = MappingProxyType(

@@ -54,11 +54,12 @@ class Target:
 
 @dataclass(frozen=True)
 class WireRequest:
-    """One POST. *headers* has lower-case names and may hold the key, *body* holds the texts."""
+    """One call. *headers* has lower-case names and may hold the key, *body* holds the texts."""
 
     url: str
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    method: str = "POST"
 
 
 @dataclass(frozen=True)
