@@ -53,7 +53,8 @@ class Outcome:
     """How an attempt ended. *fault* is None for success.
 
     *prompt_tokens* and *cost_nano_usd* are what was billed as far as known: the provider's count,
-    else ours; 0 when nothing was sent. *sent* is False only when nothing left this machine.
+    else ours; 0 when nothing was sent. *sent* is False only when nothing left this machine. *wire*
+    is from when to when the wire had the call, in readings of the clock; None if it never had.
     """
 
     fault: ProviderFault | None
@@ -61,6 +62,7 @@ class Outcome:
     cost_nano_usd: int
     sent: bool
     seconds: float
+    wire: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,31 +120,32 @@ async def attempt(
     """
     agreed: list[Watcher] = []
     started = clock()
+    timed = _Timed(transport, clock)
     outcome: Outcome | None = None
     try:
         for watcher in watchers:
             await watcher.before(what)
             agreed.append(watcher)
-        reply = await _exchange(what, texts, counts, timeout_s, transport, wall)
+        reply = await _exchange(what, texts, counts, timeout_s, timed, wall)
         tokens, cost = _bill(what, reply)
-        outcome = Outcome(None, tokens, cost, True, clock() - started)
+        outcome = Outcome(None, tokens, cost, True, clock() - started, timed.span)
         return Served(reply.vectors, tokens, cost)
     except ProviderFault as fault:
-        outcome = _failed(what, fault, clock() - started)
+        outcome = _failed(what, fault, clock() - started, timed.span)
         raise
     except (TurnedDown, Unavailable):
         unsent = ProviderFault(Fault.CANCELLED, "the call was not admitted", sent=False)
-        outcome = _failed(what, unsent, clock() - started)
+        outcome = _failed(what, unsent, clock() - started, timed.span)
         raise
     except Exception as error:
         # A bug of ours must not end a request that another deployment can serve. Its text and
         # traceback may hold the client's texts, so only its kind is told.
         broken = ProviderFault(Fault.SERVER, f"internal error ({type(error).__name__})")
-        outcome = _failed(what, broken, clock() - started)
+        outcome = _failed(what, broken, clock() - started, timed.span)
         raise broken from None
     except asyncio.CancelledError:
         left = ProviderFault(Fault.CANCELLED, "the request was cancelled while the call was open")
-        outcome = _failed(what, left, clock() - started)
+        outcome = _failed(what, left, clock() - started, timed.span)
         raise
     finally:
         for watcher in agreed:  # only those who agreed have something to close
@@ -171,10 +174,32 @@ def _bill(what: Attempt, reply: WireReply) -> tuple[int, int]:
     return tokens, what.candidate.cost_nano_usd(tokens)
 
 
-def _failed(what: Attempt, fault: ProviderFault, seconds: float) -> Outcome:
+def _failed(
+    what: Attempt, fault: ProviderFault, seconds: float, wire: tuple[float, float] | None
+) -> Outcome:
     """Return the outcome of a failed call: what was sent may have been billed in full."""
     tokens = what.tokens if fault.sent else 0
-    return Outcome(fault, tokens, what.candidate.cost_nano_usd(tokens), fault.sent, seconds)
+    return Outcome(fault, tokens, what.candidate.cost_nano_usd(tokens), fault.sent, seconds, wire)
+
+
+class _Timed:
+    """A transport that notes from when to when it had the call."""
+
+    def __init__(self, transport: Transport, clock: Callable[[], float]) -> None:
+        self._transport = transport
+        self._clock = clock
+        self.span: tuple[float, float] | None = None
+
+    async def send(
+        self, endpoint: Endpoint, request: WireRequest, *, timeout_s: float, max_bytes: int
+    ) -> tuple[int, dict[str, str], bytes]:
+        begun = self._clock()
+        try:
+            return await self._transport.send(
+                endpoint, request, timeout_s=timeout_s, max_bytes=max_bytes
+            )
+        finally:
+            self.span = (begun, self._clock())
 
 
 async def _exchange(

@@ -279,6 +279,7 @@ class _Reply:
 
     async def fail(self, error: ClientError | Unavailable) -> None:
         """Answer with *error* in OpenAI's shape."""
+        self._exchange.told = error
         body = orjson.dumps(error_body(error))
         plan = self._exchange.plan
         headers = {

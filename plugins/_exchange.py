@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from plugins._admission import Consumer
 from plugins._attempt import Attempt
 from plugins._errors import ClientError, Unavailable
 from plugins._plan import Plan
@@ -30,10 +31,11 @@ class Exchange:
 
     *snapshot* is the configuration that it began with, and ends with.
 
-    *error* is what the client will be told, once that is known. *held* is a call that LiteLLM
-    makes by itself, whose money is held. *door* tells whether the front door holds the exchange
-    (then it closes it); *replied* that checked vectors were handed out; *left* that the client has
-    gone, so that nothing more may be sent for it.
+    *error* is what the client will be told, once that is known, and *told* what it was told.
+    *held* is a call that LiteLLM makes by itself, whose money is held. *door* tells whether the
+    front door holds the exchange (then it closes it); *replied* that checked vectors were handed
+    out; *left* that the client has gone, so that nothing more may be sent for it. *consumer* is who
+    asks, *wire* from when to when each wire call was open, in readings of the clock.
     """
 
     id: str
@@ -42,6 +44,10 @@ class Exchange:
     asked: Asked | None = None
     plan: Plan | None = None
     error: ClientError | Unavailable | None = None
+    told: ClientError | Unavailable | None = None
+    consumer: Consumer | None = None
+    wire: list[tuple[float, float]] = field(default_factory=list)
+    cache_hits: int = 0
     held: Attempt | None = None
     door: bool = False
     entered: bool = False
@@ -63,6 +69,8 @@ class Exchanges:
         self._keep_s = keep_s
         self._open: dict[str, Exchange] = {}
         self._opened = 0
+        # Told of every exchange when it is closed, once.
+        self.on_close: list[Callable[[Exchange], None]] = []
 
     def open(self) -> Exchange:
         """Start an exchange with a fresh id."""
@@ -78,8 +86,10 @@ class Exchanges:
         return self._open.get(id_) if isinstance(id_, str) else None
 
     def close(self, exchange: Exchange) -> None:
-        """Forget *exchange*."""
-        self._open.pop(exchange.id, None)
+        """Forget *exchange*; closing it again changes nothing."""
+        if self._open.pop(exchange.id, None) is not None:
+            for listener in self.on_close:
+                listener(exchange)
 
     def __len__(self) -> int:
         return len(self._open)

@@ -28,12 +28,14 @@ from plugins._keyring import Keyring
 from plugins._ledger import Amount
 from plugins._ledger_open import open_ledger
 from plugins._money import Money
+from plugins._observe import Observer
 from plugins._parity_reference import UnreadableError
 from plugins._plan import Plan
 from plugins._pool import Candidate
 from plugins._presence import Presence
 from plugins._readiness import StartError, announce, check_ledger, load_vocabularies
 from plugins._request import Asked, parse_fields
+from plugins._request_log import open_log
 from plugins._snapshot import Snapshot
 from plugins._steer import steer
 from plugins._wire import Wire
@@ -63,7 +65,10 @@ class Runtime:
         self.money = Money(open_ledger(config.ledger, environ), clock)
         self.exchanges = Exchanges(clock, lambda: self.snapshot)
         presence = Presence(self.exchanges)
-        self.watchers: tuple[Watcher, ...] = (presence, self.money, AttemptLog())
+        self.observer = Observer(self.exchanges, clock=clock, wall=time.time)
+        if config.request_log is not None:
+            self.observer.sinks.append(open_log(config.request_log, environ))
+        self.watchers: tuple[Watcher, ...] = (presence, self.money, AttemptLog(), self.observer)
         # Connections belong to an event loop; tests and LiteLLM's sync helpers may run several.
         self._wires: dict[int, Wire] = {}
         self.background = Background()
@@ -171,6 +176,7 @@ class Runtime:
         if exchange is None:
             exchange = self.exchanges.open()
         exchange.entered = True
+        exchange.consumer = consumer
         if exchange.asked is None:
             exchange.asked = self.parse(data, headers, snapshot)
         plan = await _admission.admit(

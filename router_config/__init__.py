@@ -6,7 +6,7 @@ Reads and checks files; imports neither LiteLLM nor the plugins nor anything tha
 from __future__ import annotations
 
 from .catalogue import HealthProbe, Limits, Price, Provider, load_catalogue
-from .config import Budget, Config, Deployment, Group, Key, Matryoshka, Parity, Proving
+from .config import Budget, Config, Deployment, Group, Key, Matryoshka, Parity, Proving, RequestLog
 from .environment import EnvRef, Resolved, Secret, resolve
 from .loader import SHIPPED_CONFIG, check, load
 from .problems import ConfigError, Problem
@@ -28,6 +28,7 @@ __all__ = [
     "Problem",
     "Provider",
     "Proving",
+    "RequestLog",
     "Resolved",
     "Secret",
     "check",

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from .catalogue import Limits, Provider, Region
-from .config import Budget, Config, Deployment, Group, Key, Matryoshka, Parity, Proving
+from .config import Budget, Config, Deployment, Group, Key, Matryoshka, Parity, Proving, RequestLog
 from .schema import (
     File,
     GroupEntry,
@@ -24,6 +24,7 @@ from .schema import (
     ModelListEntry,
     Params,
     ParityEntry,
+    RequestLogEntry,
     RouterSection,
     RouterSettings,
 )
@@ -75,6 +76,7 @@ def build(document: Document, file: File, catalogue: Mapping[str, Provider]) -> 
         },
         max_body_mb=_or(section.max_body_mb, 16),
         proving=_proving(section.parity),
+        request_log=_request_log(section.request_log),
         raw=document.value,
     )
 
@@ -123,6 +125,12 @@ def _groups(
             parity=_parity((section.parity, entry.parity), folder),
             **({"instruct": entry.instruct} if entry.instruct else {}),
         )
+
+
+def _request_log(entry: RequestLogEntry | None) -> RequestLog | None:
+    if entry is None or (entry.file is None and not entry.stdout):
+        return None
+    return RequestLog(file=entry.file, max_mb=_or(entry.max_mb, 64), keep=_or(entry.keep, 5))
 
 
 def _matryoshka(entry: MatryoshkaEntry | None) -> Matryoshka:

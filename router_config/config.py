@@ -29,6 +29,7 @@ __all__ = [
     "Matryoshka",
     "Parity",
     "Proving",
+    "RequestLog",
 ]
 
 # The task text of the model card, also the one behind its published similarities.
@@ -147,6 +148,14 @@ class Budget(_Frozen):
     period: Period
 
 
+class RequestLog(_Frozen):
+    """Where request lines go: to *file*, as it is written in the config, or (None) to stdout."""
+
+    file: str | None
+    max_mb: int = 64
+    keep: int = 5
+
+
 class Config(_Frozen):
     """One configuration file.
 
@@ -167,5 +176,6 @@ class Config(_Frozen):
     max_body_mb: int = 16
     max_inputs: int = 2048
     proving: Proving = Proving()
+    request_log: RequestLog | None = None
     raw: dict[str, Any] = Field(repr=False)
     warnings: tuple[Problem, ...] = ()

@@ -41,6 +41,7 @@ __all__ = [
     "ParityEntry",
     "Period",
     "ProviderMapEntry",
+    "RequestLogEntry",
     "RouterSection",
     "RouterSettings",
 ]
@@ -282,6 +283,21 @@ class GroupEntry(Section):
     parity: GroupParityEntry | None = None
 
 
+class RequestLogEntry(Section):
+    """Where a line of JSON goes for each request and each attempt: a file, or standard output."""
+
+    file: Text | None = Field(
+        default=None, description="A path; a relative one is below $QWEN3_ROUTER_STATE."
+    )
+    stdout: bool | None = Field(default=None, description="true: to standard output.")
+    max_mb: int | None = Field(
+        default=None, ge=1, le=102_400, description="Then the file is moved aside; default 64."
+    )
+    keep: int | None = Field(
+        default=None, ge=0, le=1000, description="Older files that stay; default 5."
+    )
+
+
 class RouterSection(Section):
     """Everything of ours; LiteLLM does not read it."""
 
@@ -304,6 +320,9 @@ class RouterSection(Section):
     )
     keys: dict[Alias, KeyEntry] | None = Field(default=None, description="Client keys by alias.")
     groups: dict[str, GroupEntry] | None = None
+    request_log: RequestLogEntry | None = Field(
+        default=None, description="One line of JSON per request and per attempt; default: none."
+    )
 
 
 class File(OpenSection):

@@ -66,15 +66,18 @@ TABLE: dict[str, dict[str, str]] = {
         # The composition root.
         "_background": "",
         "_runtime": "_admission _attempt _attempt_log _background _budgets _errors _exchange"
-        " _keyring _ledger _ledger_open _logs _money _parity_reference _plan _pool _presence"
-        " _readiness _request _round _snapshot _steer _wire router_config",
+        " _keyring _ledger _ledger_open _logs _money _names _observe _parity_reference _plan"
+        " _pool _presence _readiness _request _request_log _round _snapshot _steer _wire"
+        " router_config",
         # One request: asked, planned, picked, attempted, answered.
         "_admission": "_apart _errors _ledger _plan _pool _request _space _tokens router_config",
         "_attempt": "_apart _dialects _errors _ledger _pool _vectors",
         "_attempt_log": "_attempt _errors",
-        "_exchange": "_attempt _errors _plan _request _snapshot",
+        "_exchange": "_admission _attempt _errors _plan _request _snapshot",
         "_keyring": "router_config",
         "_logs": "",
+        "_log_writer": "",
+        "_observe": "_attempt _exchange _record",
         "_pick": "_pool",
         "_presence": "_attempt _errors _exchange",
         "_plain": "_attempt _attempt_log _errors _exchange _money _plan _pool _vectors",
@@ -84,6 +87,8 @@ TABLE: dict[str, dict[str, str]] = {
         "_names": "_request router_config",
         "_request": "_errors _space",
         "_space": "_errors",
+        "_record": "_attempt _errors _exchange",
+        "_request_log": "_log_writer _record _state router_config",
         "_round": "_attempt _errors _plan _pool",
         "_signals": "_dialects _errors _pool router_config",
         "_wire": "_dialects _errors _pool",

@@ -29,7 +29,8 @@ from tests.commands import ROOT, environment, make, programs
 from tests.proxy.harness import clean_environ, free_port
 
 READMES = ("README.md", "README.ru.md")
-DOCUMENTS = (*READMES, "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/errors.md")
+DOCS = tuple(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))
+DOCUMENTS = (*READMES, "CONTRIBUTING.md", "CHANGELOG.md", *DOCS)
 MODEL = "qwen3-embedding-8b"
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "MIX_PROVIDERS",
     "PLAIN_KEY",
     "PROVIDERS",
+    "REQUEST_LOG",
     "UNSET",
     "environ",
     "pair",
@@ -46,6 +47,7 @@ PROVIDERS = (
     "openai",
 )
 HEALTHY = "openai"
+REQUEST_LOG = "requests.jsonl"  # beside the config
 PLAIN_KEY = "sk-plain-key-for-tests-only"
 UNSET = "TEST_NEVER_SET_API_KEY"
 # Orders of four deployments: the first three are made to fail, the fourth answers.
@@ -80,7 +82,9 @@ def pair(provider: str) -> str:
 
 def write(box: Sandbox, path: Path) -> Path:
     """Write the shared config for the emulators of *box*."""
-    path.write_text(yaml.safe_dump(_config(box), sort_keys=False))
+    config = _config(box)
+    config["embedding_router"]["request_log"] = {"file": str(path.with_name(REQUEST_LOG))}
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
     return path
 
 
