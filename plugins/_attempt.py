@@ -25,7 +25,7 @@ from plugins._ledger import Budget
 from plugins._pool import Candidate, Endpoint
 from plugins._vectors import check
 
-__all__ = ["Attempt", "Outcome", "Served", "Transport", "Watcher", "attempt"]
+__all__ = ["Attempt", "Both", "Outcome", "Served", "Transport", "Watcher", "attempt"]
 
 
 log = logging.getLogger("qwen3_router.attempt")
@@ -87,6 +87,23 @@ class Watcher(Protocol):
 
     async def after(self, attempt: Attempt, outcome: Outcome) -> None:
         """Take note of the outcome. Must not raise."""
+
+
+class Both:
+    """Two watchers as one: the second is asked if the first agrees."""
+
+    def __init__(self, first: Watcher, second: Watcher) -> None:
+        self._first, self._second = first, second
+
+    async def before(self, attempt: Attempt) -> None:
+        """Agree to the call if both do; raises as they do."""
+        await self._first.before(attempt)
+        await self._second.before(attempt)
+
+    async def after(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Tell both."""
+        await self._first.after(attempt, outcome)
+        await self._second.after(attempt, outcome)
 
 
 class Transport(Protocol):

@@ -1,7 +1,7 @@
 """Deployments that are not `qwen3/…`: LiteLLM's own client calls them, held to the same promises.
 
-Its money is held before; it is asked for whole vectors of what is missing, once and within the
-deadline; what it brings passes the same checks as ours.
+Health and money are asked before; the call is for whole vectors of what is missing, made once and
+within the deadline; what it brings passes the same checks as ours.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from plugins._attempt import Attempt, Outcome
+from plugins._attempt import Attempt, Outcome, Watcher
 from plugins._attempt_log import log_failed
 from plugins._errors import Fault, ProviderFault, TurnedDown, Unavailable
 from plugins._exchange import Exchange
-from plugins._money import Money
 from plugins._plan import Plan
 from plugins._pool import Candidate
 from plugins._vectors import NATIVE, check, from_base64
@@ -43,8 +42,8 @@ _FAULTS = {
 }
 
 
-async def hold(exchange: Exchange, candidate: Candidate, money: Money) -> bool:
-    """Hold the money of the call that LiteLLM is about to make; False if it must not be made.
+async def hold(exchange: Exchange, candidate: Candidate, books: Watcher) -> bool:
+    """Ask *books* for the call that LiteLLM is about to make; False if it must not be made.
 
     Then either another deployment is next, or `exchange.error` says why the request ends.
     """
@@ -54,7 +53,7 @@ async def hold(exchange: Exchange, candidate: Candidate, money: Money) -> bool:
     what = Attempt(plan.id, candidate, plan.consumer, plan.budgets, len(missing), tokens)
     plan.begin(candidate)
     try:
-        await money.before(what)
+        await books.before(what)
     except TurnedDown as no:
         plan.turn_down(candidate, no, made_calls=False)
         return False
@@ -75,6 +74,7 @@ def call(plan: Plan, candidate: Candidate, info: Mapping[str, Any], now: float) 
     plan.called_at = now
     missing = plan.missing()
     timeout_s = candidate.attempt_timeout_s(sum(plan.counts[i] for i in missing))
+    timeout_s = min(timeout_s, plan.patience_s(candidate) or timeout_s)
     return {
         "input": [plan.texts[i] for i in missing],
         "encoding_format": "base64" if info.get("base64") is True else "float",
@@ -84,7 +84,7 @@ def call(plan: Plan, candidate: Candidate, info: Mapping[str, Any], now: float) 
 
 
 async def failed(
-    exchange: Exchange, candidate: Candidate, error: Exception, now: float, money: Money
+    exchange: Exchange, candidate: Candidate, error: Exception, now: float, books: Watcher
 ) -> None:
     """Note that LiteLLM's client raised *error*, whose text nobody may see."""
     name, status = type(error).__name__, getattr(error, "status_code", None)
@@ -94,16 +94,16 @@ async def failed(
         class_ = _FAULTS.get(status or 500, Fault.SERVER)
         fault = ProviderFault(class_, f"LiteLLM raised {name}", status=status)
     _note(_plan(exchange), candidate, fault, now)
-    await _close(exchange, money, fault)
+    await _close(exchange, books, fault, now)
 
 
-async def lost(exchange: Exchange, money: Money) -> None:
-    """Close a call whose failure LiteLLM did not tell: it may have been billed."""
-    await _close(exchange, money, ProviderFault(Fault.SERVER, "LiteLLM's client failed"))
+async def lost(exchange: Exchange, now: float, books: Watcher) -> None:
+    """Close a call of which LiteLLM told nothing: it may have been billed, and proves nothing."""
+    await _close(exchange, books, ProviderFault(Fault.CANCELLED, "LiteLLM told no end"), now)
 
 
 async def take(
-    exchange: Exchange, response: Any, candidate: Candidate, now: float, money: Money
+    exchange: Exchange, response: Any, candidate: Candidate, now: float, books: Watcher
 ) -> None:
     """Put the vectors of LiteLLM's `EmbeddingResponse` into the plan, in order and checked.
 
@@ -116,11 +116,11 @@ async def take(
     except ProviderFault as fault:
         fault.status = 200
         _note(plan, candidate, fault, now)
-        await _close(exchange, money, fault)
+        await _close(exchange, books, fault, now)
         raise
     what, exchange.held = exchange.held, None
     if what is not None:
-        await money.after(what, Outcome(None, tokens, cost, True, now - plan.called_at))
+        await books.after(what, Outcome(None, tokens, cost, True, now - plan.called_at))
 
 
 def _plan(exchange: Exchange) -> Plan:
@@ -129,11 +129,12 @@ def _plan(exchange: Exchange) -> Plan:
     return exchange.plan
 
 
-async def _close(exchange: Exchange, money: Money, fault: ProviderFault) -> None:
+async def _close(exchange: Exchange, books: Watcher, fault: ProviderFault, now: float) -> None:
     what, exchange.held = exchange.held, None
     if what is not None:
         cost = what.candidate.cost_nano_usd(what.tokens)
-        await money.after(what, Outcome(fault, what.tokens, cost, True, 0.0))
+        took_s = now - _plan(exchange).called_at
+        await books.after(what, Outcome(fault, what.tokens, cost, True, took_s))
 
 
 def _note(plan: Plan, candidate: Candidate, fault: ProviderFault, now: float) -> None:

@@ -7,6 +7,7 @@ equal texts only the first is ever missing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -68,6 +69,10 @@ class Plan:
     to be full. *attempts* bounds the rounds; in one round each missing input is in exactly one
     wire call. *space* is the name of the space that the vectors are of. *deadline* is a reading of
     the clock that is passed to the methods, in seconds.
+
+    Health sets the next five: *out* tells why a candidate is kept out, *last* the same for a
+    request that nobody else is left for, *share* the part of its weight, *patience_s* how long a
+    trial may take, *wait_s* when asking again may help.
     """
 
     id: str
@@ -84,6 +89,11 @@ class Plan:
     consumer: str | None = None
     budgets: tuple[Budget, ...] = ()
     no_room: Callable[[Candidate, int, int], str | None] = lambda *_: None
+    out: Callable[[Candidate], str | None] = lambda _: None
+    last: Callable[[Candidate], str | None] | None = None
+    share: Callable[[Candidate], float] = lambda _: 1.0
+    patience_s: Callable[[Candidate], float | None] = lambda _: None
+    wait_s: Callable[[Candidate], float] = lambda _: 0.0
     rounds: int = 0
     calls: int = 0
     called_at: float = 0.0  # when LiteLLM's own client was last asked
@@ -118,10 +128,16 @@ class Plan:
 
     def admits(self, candidate: Candidate) -> str | None:
         """Return why *candidate* cannot serve what is missing, or None if it can."""
+        return self._admits(candidate, self.out)
+
+    def _admits(self, candidate: Candidate, out: Callable[[Candidate], str | None]) -> str | None:
         if candidate.off is not None:
             return candidate.off
         if candidate.endpoint.key in self._tried:
             return "already tried in this request"
+        kept_out = out(candidate)
+        if kept_out is not None:
+            return kept_out
         if candidate.id in self._turned_down:
             return self._turned_down[candidate.id].detail
         if self.region is not None and candidate.region != self.region:
@@ -138,9 +154,21 @@ class Plan:
 
     def next(self, draw: Callable[[], float], now: float) -> Candidate | None:
         """Return who should be tried next, or None when the request has to end."""
-        if self.rounds >= self.attempts or self.left_s(now) < _LEAST_CALL_S:
+        if not self.may_go_on(now):
             return None
-        return pick(self.groups, self.admits, draw)
+        found = pick(self.groups, self.admits, draw, self.share)
+        last = self.last
+        if found is None and last is not None:
+            found = pick(self.groups, lambda one: self._admits(one, last), draw)
+        return found
+
+    def may_go_on(self, now: float) -> bool:
+        """Tell whether attempts and time are left."""
+        return self.rounds < self.attempts and self.left_s(now) >= _LEAST_CALL_S
+
+    def has_other(self, now: float) -> bool:
+        """Tell whether somebody in good health could still be tried."""
+        return self.may_go_on(now) and pick(self.groups, self.admits, lambda: 0.0) is not None
 
     def begin(self, candidate: Candidate) -> None:
         """Note that *candidate* is being tried: its endpoint is out for the rest of the request."""
@@ -240,12 +268,12 @@ class Plan:
                 retry_after_s=1,
             )
         if self.rounds == 0:
-            short = "the budgets have no room" if self._short_of_money() else "nobody is configured"
+            short, wait = self._why_nobody()
             return Unavailable(
                 503,
                 "no_deployment_available",
                 f"No deployment of {self.asked.group} can be used now: {short}.",
-                retry_after_s=_LASTING_S,
+                retry_after_s=int(min(max(math.ceil(wait), 1), _MOST_RETRY_AFTER_S)),
             )
         waits = [fault.retry_after_s for _, fault in self.faults if fault.retry_after_s]
         # A refused key or an empty account does not mend itself while an SDK waits.
@@ -259,11 +287,20 @@ class Plan:
             retry_after_s=int(min(max(wait, 1), _MOST_RETRY_AFTER_S)),
         )
 
-    def _short_of_money(self) -> bool:
-        """Tell whether a budget, and not only a missing key, kept somebody from being asked."""
+    def _why_nobody(self) -> tuple[str, float]:
+        """Return why nobody was asked, and in how many seconds somebody may be."""
         least = min((self.counts[i] for i in self.missing()), default=0)
-        return bool(self._turned_down) or any(
-            one.off is None and self.no_room(one, 1, least) is not None
+        on = [
+            one
             for group in self.groups
             for one in group
-        )
+            if one.off is None and self.region in (None, one.region)
+        ]
+        sick = [one for one in on if self.out(one) is not None]
+        causes = {one.cause for one in self._turned_down.values()}
+        wait = min([*map(self.wait_s, sick), _LASTING_S])
+        if "budget" in causes or any(self.no_room(one, 1, least) is not None for one in on):
+            return "the budgets have no room", wait
+        if sick or causes:
+            return "all are out of service", min(map(self.wait_s, sick), default=1.0)
+        return "nobody is configured", _LASTING_S

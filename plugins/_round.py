@@ -40,7 +40,8 @@ async def serve(
     """
     plan.begin(candidate)
     chunks = split(plan.counts, plan.missing(), candidate.max_inputs, candidate.max_tokens_per_call)
-    share = _SHARE if plan.next(lambda: 0.0, clock()) is not None else 1.0
+    share = _SHARE if plan.has_other(clock()) else 1.0
+    patience_s = plan.patience_s(candidate)
     before = plan.calls
     ends: list[ProviderFault | TurnedDown | Unavailable] = []
     turns = asyncio.Semaphore(candidate.endpoint.concurrency)
@@ -50,7 +51,9 @@ async def serve(
             if ends:
                 return
             try:
-                await _call(plan, candidate, chunk, share, transport, watchers, clock, wall)
+                await _call(
+                    plan, candidate, chunk, share, patience_s, transport, watchers, clock, wall
+                )
             except (ProviderFault, TurnedDown, Unavailable) as end:
                 ends.append(end)
 
@@ -77,6 +80,7 @@ async def _call(
     candidate: Candidate,
     chunk: list[int],
     share: float,
+    patience_s: float | None,
     transport: Transport,
     watchers: Sequence[Watcher],
     clock: Callable[[], float],
@@ -87,6 +91,9 @@ async def _call(
     left = plan.left_s(clock())
     if left <= 0:
         raise ProviderFault(Fault.TIMEOUT, "the request's deadline has passed", sent=False)
+    timeout_s = min(candidate.attempt_timeout_s(tokens), left * share)
+    if patience_s is not None:
+        timeout_s = min(timeout_s, patience_s)
     what = Attempt(plan.id, candidate, plan.consumer, plan.budgets, len(chunk), tokens)
     plan.calls += 1
     try:
@@ -94,7 +101,7 @@ async def _call(
             what,
             [plan.texts[i] for i in chunk],
             counts,
-            timeout_s=min(candidate.attempt_timeout_s(tokens), left * share),
+            timeout_s=timeout_s,
             transport=transport,
             watchers=watchers,
             clock=clock,

@@ -18,12 +18,14 @@ from typing import Any
 
 from plugins import _admission, _logs, _round
 from plugins._admission import Consumer, model_not_found
-from plugins._attempt import Watcher
+from plugins._attempt import Both, Watcher
 from plugins._attempt_log import AttemptLog
 from plugins._background import Background
 from plugins._budgets import of_client
 from plugins._errors import ClientError, Unavailable
 from plugins._exchange import ID_HEADER, PLAN_KEY, Exchange, Exchanges
+from plugins._health import Health
+from plugins._health_rules import settings_of
 from plugins._keyring import Keyring
 from plugins._ledger import Amount
 from plugins._ledger_open import open_ledger
@@ -68,7 +70,16 @@ class Runtime:
         self.observer = Observer(self.exchanges, clock=clock, wall=time.time)
         if config.request_log is not None:
             self.observer.sinks.append(open_log(config.request_log, environ))
-        self.watchers: tuple[Watcher, ...] = (presence, self.money, AttemptLog(), self.observer)
+        self.health = Health(self.pool, settings_of(config.health), draw=draw)
+        self.watchers: tuple[Watcher, ...] = (
+            presence,
+            self.health,
+            self.money,
+            AttemptLog(),
+            self.observer,
+        )
+        # Of a call that LiteLLM makes by itself; its failures are logged where they are noticed.
+        self.books = Both(self.health, self.money)
         # Connections belong to an event loop; tests and LiteLLM's sync helpers may run several.
         self._wires: dict[int, Wire] = {}
         self.background = Background()
@@ -197,6 +208,7 @@ class Runtime:
             user=consumer.user,
         )
         plan.no_room = self.money.no_room
+        self.health.view(plan.groups).onto(plan)
         # Last, so that a bad request does not count against the key's quota.
         await self.money.take(consumer.quotas, Amount(tokens=sum(plan.counts), requests=1))
         exchange.plan = plan

@@ -48,7 +48,7 @@ class Gateway(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         if exchange is None or exchange.plan is None:
             return healthy_deployments
         runtime = _runtime.current()
-        await _plain.lost(exchange, runtime.money)
+        await _plain.lost(exchange, runtime.clock(), runtime.books)
         while (chosen := runtime.next(exchange.plan)) is not None:
             (request_kwargs or {}).pop("_target_order", None)
             found = [one for one in healthy_deployments if one["model_info"]["id"] == chosen.id]
@@ -58,7 +58,7 @@ class Gateway(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
                 raise _lead.move_on(model)
             # LiteLLM makes the call of a plain deployment; ours begin in the provider.
             if chosen.endpoint.target is not None or await _plain.hold(
-                exchange, chosen, runtime.money
+                exchange, chosen, runtime.books
             ):
                 return found
             if exchange.error is not None:
@@ -77,7 +77,7 @@ class Gateway(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         if exchange is None or exchange.plan is None:
             return None
         runtime = _runtime.current()
-        await _plain.lost(exchange, runtime.money)
+        await _plain.lost(exchange, runtime.clock(), runtime.books)
         if exchange.error is None:
             status = getattr(original_exception, "status_code", 500)
             # Before the pick: one of LiteLLM's own limits, or the refusal of somebody's callback.

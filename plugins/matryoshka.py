@@ -58,7 +58,7 @@ class Matryoshka(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         if candidate is None or candidate.endpoint.target is not None:
             return
         with contextlib.suppress(ProviderFault):  # it is noted, and the vectors stay missing
-            await _plain.take(exchange, response, candidate, runtime.clock(), runtime.money)
+            await _plain.take(exchange, response, candidate, runtime.clock(), runtime.books)
             # All of the request, whoever served it: LiteLLM sees one call and prices only that.
             response._hidden_params["response_cost"] = exchange.plan.cost_nano_usd / 1e9
 
@@ -76,7 +76,7 @@ class Matryoshka(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         runtime = _runtime.current()
         candidate = exchange.snapshot.candidate((request_data.get("model_info") or {}).get("id"))
         if candidate is not None and candidate.endpoint.target is None:
-            await _plain.failed(exchange, candidate, exception, runtime.clock(), runtime.money)
+            await _plain.failed(exchange, candidate, exception, runtime.clock(), runtime.books)
 
     async def async_post_call_success_hook(
         self, data: dict[str, Any], user_api_key_dict: Any, response: Any

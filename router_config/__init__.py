@@ -6,7 +6,18 @@ Reads and checks files; imports neither LiteLLM nor the plugins nor anything tha
 from __future__ import annotations
 
 from .catalogue import HealthProbe, Limits, Price, Provider, load_catalogue
-from .config import Budget, Config, Deployment, Group, Key, Matryoshka, Parity, Proving, RequestLog
+from .config import (
+    Budget,
+    Config,
+    Deployment,
+    Group,
+    Health,
+    Key,
+    Matryoshka,
+    Parity,
+    Proving,
+    RequestLog,
+)
 from .environment import EnvRef, Resolved, Secret, resolve
 from .loader import SHIPPED_CONFIG, check, load
 from .problems import ConfigError, Problem
@@ -19,6 +30,7 @@ __all__ = [
     "Deployment",
     "EnvRef",
     "Group",
+    "Health",
     "HealthProbe",
     "Key",
     "Limits",

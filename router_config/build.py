@@ -14,7 +14,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from .catalogue import Limits, Provider, Region
-from .config import Budget, Config, Deployment, Group, Key, Matryoshka, Parity, Proving, RequestLog
+from .config import (
+    Budget,
+    Config,
+    Deployment,
+    Group,
+    Health,
+    Key,
+    Matryoshka,
+    Parity,
+    Proving,
+    RequestLog,
+)
 from .schema import (
     File,
     GroupEntry,
@@ -74,6 +85,9 @@ def build(document: Document, file: File, catalogue: Mapping[str, Provider]) -> 
             name: Budget(name=name, usd=one.usd, tokens=one.tokens, period=one.period or "lifetime")
             for name, one in (section.budgets or {}).items()
         },
+        health=Health(**section.health.model_dump(exclude_none=True))
+        if section.health
+        else Health(),
         max_body_mb=_or(section.max_body_mb, 16),
         proving=_proving(section.parity),
         request_log=_request_log(section.request_log),

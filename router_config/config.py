@@ -25,6 +25,7 @@ __all__ = [
     "Config",
     "Deployment",
     "Group",
+    "Health",
     "Key",
     "Matryoshka",
     "Parity",
@@ -148,6 +149,17 @@ class Budget(_Frozen):
     period: Period
 
 
+class Health(_Frozen):
+    """When a deployment leaves and when it comes back; see the shipped file for each."""
+
+    enabled: bool = True
+    panic_share: float = 0.5
+    base_s: float = 10.0
+    max_s: float = 300.0
+    longest_rest_s: float = 3600.0
+    slow_start_s: float = 30.0
+
+
 class RequestLog(_Frozen):
     """Where request lines go: to *file*, as it is written in the config, or (None) to stdout."""
 
@@ -173,6 +185,7 @@ class Config(_Frozen):
     aliases: dict[str, str] = {}
     keys: dict[str, Key]
     budgets: dict[str, Budget]
+    health: Health = Health()
     max_body_mb: int = 16
     max_inputs: int = 2048
     proving: Proving = Proving()

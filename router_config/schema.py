@@ -32,6 +32,7 @@ __all__ = [
     "GeneralSettings",
     "GroupEntry",
     "GroupParityEntry",
+    "HealthEntry",
     "KeyEntry",
     "LiteLLMSettings",
     "MatryoshkaEntry",
@@ -264,6 +265,26 @@ class ParityEntry(GroupParityEntry):
     )
 
 
+class HealthEntry(Section):
+    """When a deployment leaves and when it comes back."""
+
+    enabled: bool | None = Field(
+        default=None, description="false: nobody is taken out by what calls show; default true."
+    )
+    panic_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="At most this share of a group is out for being busy or slow; default 0.5.",
+    )
+    base_s: Seconds | None = Field(default=None, description="The first ejection; default 10.")
+    max_s: Seconds | None = Field(default=None, description="The longest ejection; default 300.")
+    longest_rest_s: Seconds | None = Field(
+        default=None, description="The longest rest that a 429 can ask for; default 3600."
+    )
+    slow_start_s: Seconds | None = Field(
+        default=None, description="Until one that came back has its whole share; default 30."
+    )
+
+
 class GroupEntry(Section):
     """What differs for one group from the rest of the section."""
 
@@ -318,6 +339,7 @@ class RouterSection(Section):
         description="An account of a provider, or key:<alias>, key:*, team:<id>, user:<id>, "
         "group:<model_name>.",
     )
+    health: HealthEntry | None = None
     keys: dict[Alias, KeyEntry] | None = Field(default=None, description="Client keys by alias.")
     groups: dict[str, GroupEntry] | None = None
     request_log: RequestLogEntry | None = Field(

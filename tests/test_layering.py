@@ -66,21 +66,31 @@ TABLE: dict[str, dict[str, str]] = {
         # The composition root.
         "_background": "",
         "_runtime": "_admission _attempt _attempt_log _background _budgets _errors _exchange"
-        " _keyring _ledger _ledger_open _logs _money _names _observe _parity_reference _plan"
-        " _pool _presence _readiness _request _request_log _round _snapshot _steer _wire"
-        " router_config",
+        " _health _health_rules _keyring _ledger _ledger_open _logs _money _names _observe"
+        " _parity_reference _plan _pool _presence _readiness _request _request_log _round _snapshot"
+        " _steer _wire router_config",
         # One request: asked, planned, picked, attempted, answered.
         "_admission": "_apart _errors _ledger _plan _pool _request _space _tokens router_config",
         "_attempt": "_apart _dialects _errors _ledger _pool _vectors",
         "_attempt_log": "_attempt _errors",
         "_exchange": "_admission _attempt _errors _plan _request _snapshot",
+        # Health: the machine, what a process knows, and what a request sees of it.
+        "_ejections": "_errors _health_rules _standing _window",
+        "_health": "_attempt _ejections _errors _health_log _health_rules _panic _plan _pool"
+        " _recent _standing",
+        "_health_log": "_errors _standing",
+        "_health_rules": "router_config",
+        "_panic": "_ejections _pool",
+        "_recent": "",
+        "_standing": "",
+        "_window": "",
         "_keyring": "router_config",
         "_logs": "",
         "_log_writer": "",
         "_observe": "_attempt _exchange _record",
         "_pick": "_pool",
         "_presence": "_attempt _errors _exchange",
-        "_plain": "_attempt _attempt_log _errors _exchange _money _plan _pool _vectors",
+        "_plain": "_attempt _attempt_log _errors _exchange _plan _pool _vectors",
         "_plan": "_errors _ledger _pick _pool _request _vectors",
         "_pool": "_budgets _dialects _ledger router_config",
         "_reply": "_plan _space _vectors",

@@ -192,6 +192,8 @@ def _config(box: Sandbox) -> dict[str, Any]:
         "embedding_router": {
             "attempts": 3,
             "max_body_mb": 16,
+            # A test befalls a deployment once and expects that it is called; see test_health.py.
+            "health": {"enabled": False},
             "groups": {
                 **{group: {"attempts": 4} for group in MIXES},
                 "hurried": {"deadline_s": 2},
