@@ -106,6 +106,10 @@ TABLE: dict[str, dict[str, str]] = {
         "_cache": "",
         "_flights": "",
         "_sharing": "_cache _flights _plan _pool",
+        # Whose turn it is.
+        "_gate": "_errors _turns",
+        "_slots": "_errors _pool _turns",
+        "_turns": "",
         # Money around a request, and the store that the config names.
         "_budgets": "_ledger _ledger_open router_config",
         "_money": "_attempt _errors _ledger _pool",
