@@ -123,13 +123,14 @@ class Visit:
             return
         bounds, turns = self._gate._bounds(), self._gate._turns
         turns.most, turns.most_work = bounds.inflight, bounds.inflight_inputs
-        try:
-            async with asyncio.timeout(max(0.0, left_s)):
-                await turns.take(consumer or "", inputs)
-        except TimeoutError:
-            raise Unavailable(
-                504, "deadline_exceeded", "The request's turn did not come within its deadline."
-            ) from None
+        if not turns.try_take(consumer or "", inputs):
+            try:
+                async with asyncio.timeout(max(0.0, left_s)):
+                    await turns.take(consumer or "", inputs)
+            except TimeoutError:
+                raise Unavailable(
+                    504, "deadline_exceeded", "The request's turn did not come in its deadline."
+                ) from None
         self._inputs = inputs
 
     def leave(self) -> None:

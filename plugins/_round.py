@@ -1,8 +1,8 @@
 """One round of a request: what is still missing, sent to one deployment in calls of its size.
 
-Chunks run side by side within the deployment's concurrency. Good chunks are kept in the plan even
-when a sibling fails, and a failed chunk stops those not yet started, so nothing good is paid twice
-and a sick deployment is not asked on.
+Chunks run side by side within the endpoint's concurrency, which all requests share. Good chunks are
+kept in the plan even when a sibling fails, and a failed chunk stops those not yet started, so
+nothing good is paid twice and a sick deployment is not asked on.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from plugins._attempt import Attempt, Transport, Watcher, attempt
 from plugins._errors import Fault, ProviderFault, TurnedDown, Unavailable
 from plugins._plan import Plan, split
 from plugins._pool import Candidate
+from plugins._slots import Slots
 
 __all__ = ["serve"]
 
@@ -28,6 +29,7 @@ async def serve(
     *,
     transport: Transport,
     watchers: Sequence[Watcher],
+    slots: Slots,
     clock: Callable[[], float],
     wall: Callable[[], float],
 ) -> None:
@@ -44,16 +46,22 @@ async def serve(
     patience_s = plan.patience_s(candidate)
     before = plan.calls
     ends: list[ProviderFault | TurnedDown | Unavailable] = []
+    # No more of one request wait for a slot than could have one: it is not alone in the queue.
     turns = asyncio.Semaphore(candidate.endpoint.concurrency)
 
     async def run(chunk: list[int]) -> None:
+        tokens = sum(plan.counts[i] for i in chunk)
         async with turns:
             if ends:
                 return
             try:
-                await _call(
-                    plan, candidate, chunk, share, patience_s, transport, watchers, clock, wall
-                )
+                wait_s = min(candidate.attempt_timeout_s(tokens), plan.left_s(clock()) * share)
+                async with slots.slot(candidate.endpoint, plan.consumer or "", wait_s):
+                    if ends:  # waiting may have been long
+                        return
+                    await _call(
+                        plan, candidate, chunk, share, patience_s, transport, watchers, clock, wall
+                    )
             except (ProviderFault, TurnedDown, Unavailable) as end:
                 ends.append(end)
 

@@ -38,6 +38,7 @@ from plugins._presence import Presence
 from plugins._readiness import StartError, announce, check_ledger, load_vocabularies
 from plugins._request import Asked, parse_fields
 from plugins._request_log import open_log
+from plugins._slots import Slots
 from plugins._snapshot import Snapshot
 from plugins._steer import steer
 from plugins._wire import Wire
@@ -82,6 +83,7 @@ class Runtime:
         self.books = Both(self.health, self.money)
         # Connections belong to an event loop; tests and LiteLLM's sync helpers may run several.
         self._wires: dict[int, Wire] = {}
+        self.slots = Slots()
         self.background = Background()
 
     def begin(self) -> None:
@@ -229,6 +231,7 @@ class Runtime:
             candidate,
             transport=self._wire(),
             watchers=self.watchers,
+            slots=self.slots,
             clock=self.clock,
             wall=time.time,
         )

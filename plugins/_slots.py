@@ -33,13 +33,14 @@ class Slots:
         """
         turns = self._turns.setdefault(endpoint.key, Turns(endpoint.concurrency))
         turns.most = endpoint.concurrency  # a reload may have changed it
-        try:
-            async with asyncio.timeout(wait_s):
-                await turns.take(consumer)
-        except TimeoutError:
-            raise ProviderFault(
-                Fault.TIMEOUT, f"no free slot within {wait_s:.1f} s", sent=False
-            ) from None
+        if not turns.try_take(consumer):
+            try:
+                async with asyncio.timeout(wait_s):
+                    await turns.take(consumer)
+            except TimeoutError:
+                raise ProviderFault(
+                    Fault.TIMEOUT, f"no free slot within {wait_s:.1f} s", sent=False
+                ) from None
         try:
             yield
         finally:

@@ -33,13 +33,18 @@ class Turns:
         self._numbers = itertools.count()
         self.waiting = 0
 
+    def try_take(self, consumer: str, work: int = 1) -> bool:
+        """Take a turn if there is one now and nobody waits for it."""
+        if self.waiting or not self._fits(work):
+            return False
+        self._let_in(self._start(consumer, work), work)
+        return True
+
     async def take(self, consumer: str, work: int = 1) -> None:
         """Wait for a turn; whoever got one has to `give_back` it with the same *work*."""
-        starts = max(self._now, self._ends.get(consumer, 0.0))
-        self._ends[consumer] = starts + work
-        if not self.waiting and self._fits(work):
-            self._let_in(starts, work)
+        if self.try_take(consumer, work):
             return
+        starts = self._start(consumer, work)
         one = _Waiting(asyncio.get_running_loop().create_future(), work)
         heapq.heappush(self._queue, (starts, next(self._numbers), one))
         self.waiting += 1
@@ -58,6 +63,11 @@ class Turns:
         self.taken -= 1
         self.work -= work
         self._go_on()
+
+    def _start(self, consumer: str, work: int) -> float:
+        starts = max(self._now, self._ends.get(consumer, 0.0))
+        self._ends[consumer] = starts + work
+        return starts
 
     def _fits(self, work: int) -> bool:
         if self.taken >= self.most:

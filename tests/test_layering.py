@@ -67,8 +67,8 @@ TABLE: dict[str, dict[str, str]] = {
         "_background": "",
         "_runtime": "_admission _attempt _attempt_log _background _budgets _errors _exchange"
         " _health _health_rules _keyring _ledger _ledger_open _logs _money _names _observe"
-        " _parity_reference _plan _pool _presence _readiness _request _request_log _round _snapshot"
-        " _steer _wire router_config",
+        " _parity_reference _plan _pool _presence _readiness _request _request_log _round _slots"
+        " _snapshot _steer _wire router_config",
         # One request: asked, planned, picked, attempted, answered.
         "_admission": "_apart _errors _ledger _plan _pool _request _space _tokens router_config",
         "_attempt": "_apart _dialects _errors _ledger _pool _vectors",
@@ -99,7 +99,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_space": "_errors",
         "_record": "_attempt _errors _exchange",
         "_request_log": "_log_writer _record _state router_config",
-        "_round": "_attempt _errors _plan _pool",
+        "_round": "_attempt _errors _plan _pool _slots",
         "_signals": "_dialects _errors _pool router_config",
         "_wire": "_dialects _errors _pool",
         # What need not be asked for again.

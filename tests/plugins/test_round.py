@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from plugins._errors import Fault, ProviderFault, Unavailable
 from plugins._plan import Plan, split
 from plugins._pool import Candidate, Endpoint
 from plugins._round import serve
+from plugins._slots import Slots
 from tests.plugins.plans import candidate, plan
 
 Answer = Callable[[list[str]], "ProviderFault | None"]
@@ -44,8 +45,10 @@ class Peer:
         self.calls.append(texts)
         self.open += 1
         self.most_open = max(self.most_open, self.open)
-        await asyncio.sleep(self.delay_s)
-        self.open -= 1
+        try:
+            await asyncio.sleep(self.delay_s)
+        finally:
+            self.open -= 1
         fault = self.answer(texts)
         if fault is not None:
             raise fault
@@ -65,17 +68,26 @@ class Watch:
         self.events.append(("after", outcome))
 
 
-def run(request: Plan, one: Candidate, peer: Peer, watch: Watch | None = None) -> None:
-    asyncio.run(
-        serve(
-            request,
-            one,
-            transport=peer,
-            watchers=[watch] if watch else [],
-            clock=lambda: 0.0,
-            wall=lambda: 0.0,
-        )
+def serving(
+    request: Plan,
+    one: Candidate,
+    peer: Peer,
+    watch: Watch | None = None,
+    slots: Slots | None = None,
+) -> Coroutine[Any, Any, None]:
+    return serve(
+        request,
+        one,
+        transport=peer,
+        watchers=[watch] if watch else [],
+        slots=slots or Slots(),
+        clock=lambda: 0.0,
+        wall=lambda: 0.0,
     )
+
+
+def run(request: Plan, one: Candidate, peer: Peer, watch: Watch | None = None) -> None:
+    asyncio.run(serving(request, one, peer, watch))
 
 
 def test_chunks_come_back_in_the_order_of_the_inputs() -> None:
@@ -136,6 +148,43 @@ def test_a_deployment_is_never_asked_beyond_its_concurrency() -> None:
     assert peer.most_open == 3
 
 
+def test_all_requests_together_keep_within_the_concurrency_of_an_endpoint() -> None:
+    peer, slots = Peer(delay_s=0.002), Slots()
+    one = candidate("a", max_inputs=2, concurrency=3)
+    twin = replace(candidate("b", max_inputs=2, endpoint="a", concurrency=3), group="other")
+    requests = [plan([[]], counts=[2] * n) for n in (1, 9, 2, 6, 1, 4, 8, 1)]
+
+    async def main() -> None:
+        tasks = [
+            asyncio.create_task(serving(request, (one, twin)[k % 2], peer, slots=slots))
+            for k, request in enumerate(requests)
+        ]
+        await asyncio.sleep(0.003)
+        tasks[1].cancel()  # some of its calls are open, some wait
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [isinstance(end, asyncio.CancelledError) for end in ends].count(True) == 1
+        await serving(plan([[]], counts=[2] * 6), one, peer, slots=slots)
+
+    asyncio.run(main())
+    assert peer.most_open == 3
+    assert all(not request.missing() for k, request in enumerate(requests) if k != 1)
+
+
+def test_a_call_without_a_free_slot_was_not_made_and_is_nobodys_fault() -> None:
+    peer, watch, slots = Peer(delay_s=60), Watch(), Slots()
+    one = replace(candidate("a", concurrency=1), timeout_s=0.01)
+    request = plan([[]])
+
+    async def main() -> None:
+        async with slots.slot(one.endpoint, "somebody", 1.0):
+            with pytest.raises(ProviderFault) as caught:
+                await serving(request, one, peer, watch, slots)
+        assert (caught.value.fault, caught.value.sent) == (Fault.TIMEOUT, False)
+
+    asyncio.run(main())
+    assert (peer.calls, watch.events, request.calls) == ([], [], 0)
+
+
 def test_every_call_has_one_outcome() -> None:
     request = plan([[]], counts=[2] * 4)
     watch = Watch()
@@ -164,16 +213,7 @@ def test_a_cancelled_call_has_an_outcome_that_counts_as_spent() -> None:
     watch = Watch()
 
     async def main() -> None:
-        task = asyncio.create_task(
-            serve(
-                plan([[]]),
-                candidate("a"),
-                transport=Peer(delay_s=60),
-                watchers=[watch],
-                clock=lambda: 0.0,
-                wall=lambda: 0.0,
-            )
-        )
+        task = asyncio.create_task(serving(plan([[]]), candidate("a"), Peer(delay_s=60), watch))
         await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
