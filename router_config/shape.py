@@ -14,7 +14,8 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from .problems import Finding, Path, did_you_mean
-from .schema import File, Section
+from .schema import File
+from .sections import Section
 from .values import Unfit, kind_of
 
 __all__ = ["OWN_PREFIX", "Shaped", "our_groups", "shape"]
