@@ -3,6 +3,7 @@
 Public files are what a LiteLLM config names; each exports a `handler`:
 
     gateway.py      callback: admission, the pick, our errors; loading it installs the front door
+    budget.py       callback: money of the calls that LiteLLM makes itself
     matryoshka.py   callback: exact `dimensions` and `encoding_format`, replies as ready bytes
     provider.py     provider `qwen3/`: one attempt on one deployment
     keys.py         custom_auth: keys declared in YAML

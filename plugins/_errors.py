@@ -137,9 +137,10 @@ class ProviderFault(RouterError):
 
 
 class TurnedDown(RouterError):
-    """A wire call was not made, because its money could not be held; nothing was sent.
+    """A wire call was not made, mostly because its money could not be held; nothing was sent.
 
-    *cause* is "budget" or "ledger"; *detail* is for the operator.
+    *cause* is "budget", "ledger", or "filtered" by somebody's callback; *detail* is for the
+    operator.
     """
 
     def __init__(self, cause: str, detail: str) -> None:

@@ -122,8 +122,9 @@ class Row(NamedTuple):
 class Crossing:
     """What is spent has reached *level* percent (50, 80, 100) of a limit for the first time.
 
-    Each is reported once per budget, unit and period, by the step that made it, in whichever
-    process. *resets_at* is in seconds since 1970, None for `lifetime`.
+    100 is also reached when, with half spent, an ordinary call (no larger than all before) does not
+    fit: the rest is of no use. Each is reported once per budget, unit and period, by the step that
+    made it, in whichever process. *resets_at* is in seconds since 1970, None for `lifetime`.
     """
 
     budget: str
@@ -218,7 +219,8 @@ class BudgetExhausted(RouterError):
     """At least one budget has no room; nothing was held on any.
 
     *refusals* holds all of them, the one that resets last first; *budget*, *unit*, *resets_at*
-    (None for never) and *left* are its. *crossings* are those of reservations expired on the way.
+    (None for never) and *left* are its. *crossings* are those of reservations expired on the way,
+    and of the refusal itself.
     """
 
     def __init__(self, refusals: Sequence[Refusal], crossings: tuple[Crossing, ...] = ()) -> None:
@@ -291,7 +293,7 @@ class Ledger(Protocol):
         """Give the hold back, because nothing was sent. As `settle`, it does not raise."""
 
     async def sweep(self) -> tuple[Crossing, ...]:
-        """Expire what is overdue; `reserve` does so too."""
+        """Expire what is overdue, as `reserve` does; also tell levels reached by late outcomes."""
 
     async def rooms(self, names: Sequence[str] | None = None) -> list[Room]:
         """Return the state of the named budgets, in that order, or of all by name.

@@ -21,12 +21,13 @@ from typing import Any, cast
 
 from plugins._ledger import (
     BudgetExhausted,
+    Crossing,
     LedgerUnavailable,
     LedgerUnfit,
     Reservation,
     UnknownBudget,
 )
-from plugins._ledger_server import Frames, frame
+from plugins._ledger_server import NOBODY, Frames, frame
 
 __all__ = ["Apart"]
 
@@ -53,6 +54,9 @@ class _Step:
     sent_at: float = 0.0  # by the event loop's clock; at first, when it ought to be at the latest
 
 
+_NOBODYS = _Step("", (), True, None)
+
+
 class Apart:
     """Takes steps from any event loop to a child process for each, which the first one starts."""
 
@@ -60,6 +64,7 @@ class Apart:
         self._path = path
         self._wall_us = wall_us
         self._links: dict[asyncio.AbstractEventLoop, _Link] = {}
+        self.late: list[Crossing] = []  # of outcomes that were booked when nobody waited any more
 
     async def do(self, name: str, args: Sequence[Any], timeout_s: float, *, owed: bool) -> Any:
         """Return the step's result. Raises its error, or `LedgerUnavailable` after *timeout_s*."""
@@ -69,7 +74,7 @@ class Apart:
             for old in [one for one in self._links if one.is_closed()]:
                 self._links.pop(old).abandon()
             link = self._links[loop] = _Link(
-                self._path, self._wall_us, [] if link is None else link.owed()
+                self._path, self._wall_us, [] if link is None else link.owed(), self.late
             )
             await link.start()
         future: asyncio.Future[Any] = loop.create_future()
@@ -98,9 +103,14 @@ class _Link(asyncio.Protocol):
     """One child, and what it was asked and has not answered."""
 
     def __init__(
-        self, path: Path, wall_us: Callable[[], int] | None, owed: Sequence[_Step]
+        self,
+        path: Path,
+        wall_us: Callable[[], int] | None,
+        owed: Sequence[_Step],
+        late: list[Crossing],
     ) -> None:
         self._path = path
+        self._late = late
         self._wall_us = wall_us
         self._frames = Frames()
         self._asked: dict[int, _Step] = {}
@@ -178,10 +188,12 @@ class _Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         for answers in self._frames.feed(data):
             for number, result, error in answers:
-                step = self._asked.pop(number)
+                step = self._asked.pop(number) if number != NOBODY else _NOBODYS
                 future = step.future
                 if future is None or future.done():
                     self._undo(result)
+                    if step.owed:
+                        self._late += result or ()
                 elif error is not None:
                     future.set_exception(_RAISES[error[0]](*error[1]))
                 else:

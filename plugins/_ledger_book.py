@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from plugins._ledger import UNITS, Amount, Budget, Crossing, Refusal, Row
+from plugins._ledger import UNITS, Amount, Budget, Crossing, Refusal, Row, Unit
 from plugins._ledger_time import period_end
 
 __all__ = ["LEVELS", "Counter", "level", "refusals"]
@@ -82,6 +82,25 @@ class Counter:
                 left = limit - self.spent[i] - self.held[i]
                 if getattr(amount, UNITS[i]) > left:
                     yield Refusal(self.row.budget, UNITS[i], self.resets_at, max(0, left))
+
+    def refused(self, unit: Unit, amount: Amount) -> list[Crossing]:
+        """Report the limit of *unit* as reached, because *amount* did not fit any more.
+
+        What is spent seldom meets a limit exactly. But one call larger than all that was spent
+        before, or before half is spent, tells more of the call than of the budget.
+        """
+        i = UNITS.index(unit)
+        limit = self.limits[i]
+        if (
+            limit is None
+            or self.row.period == _SILENT
+            or not LEVELS[0] <= self.told[i] < LEVELS[-1]
+            or getattr(amount, unit) > self.spent[i]
+        ):
+            return []
+        self.told[i] = LEVELS[-1]
+        self.changed = True
+        return [Crossing(self.row.budget, unit, LEVELS[-1], self.spent[i], limit, self.resets_at)]
 
     def _crossings(self) -> list[Crossing]:
         found: list[Crossing] = []

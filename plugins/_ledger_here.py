@@ -13,7 +13,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from plugins._ledger import LedgerUnavailable, Reservation
+from plugins._ledger import Crossing, LedgerUnavailable, Reservation
 from plugins._ledger_writer import TOGETHER, Job, Writer
 
 __all__ = ["Here"]
@@ -29,6 +29,7 @@ class Here:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
+        self.late: list[Crossing] = []  # of outcomes that were booked when nobody waited any more
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -74,6 +75,8 @@ class Here:
     def _undo(self, job: Job) -> None:
         if isinstance(job.result, Reservation):  # granted to nobody
             self._put(Job("release", (job.result,), owed=True))
+        elif job.owed:
+            self.late += job.result or ()
 
     def _work(self) -> None:
         while not self._ending:
@@ -100,7 +103,9 @@ class Here:
         """Wake each event loop once for all that it waits for."""
         by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
         for job in jobs:
-            if job.waiter is not None:
+            if job.waiter is None:
+                self._undo(job)
+            else:
                 by_loop.setdefault(job.waiter[0], []).append(job)
         for loop, mine in by_loop.items():
             with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits

@@ -76,6 +76,7 @@ class Line:
     timeout_s: float
     wall_us: Callable[[], int] | None = None
     gone: LedgerUnavailable | None = None
+    late: list[Any] = field(default_factory=list)  # levels reached by outcomes told late
     _client: Redis | None = None
     _waiting: deque[Step] = field(default_factory=deque)
     _owed: deque[Step] = field(default_factory=lambda: deque(maxlen=_OWED))
@@ -173,6 +174,8 @@ class Line:
 
     def _undo(self, step: Step, answer: Sequence[Any]) -> None:
         """Take back what was granted to nobody; with the next call, or with the hold's end."""
+        if step.name == "settle" and answer[0] == "ok":
+            self.late += answer[1]
         if step.undo is not None and answer[0] == "ok":
             self._owed.append(step.undo)
 
@@ -210,7 +213,7 @@ class Line:
         self.gone = None
         while self._owed and self.gone is None:
             with contextlib.suppress(LedgerUnavailable):
-                await self.do(Step("sweep", {}))  # what is owed goes first
+                self.late += (await self.do(Step("sweep", {})))[1]  # what is owed goes first
 
     async def _hang_up(self) -> None:
         client, self._client = self._client, None

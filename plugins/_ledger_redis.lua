@@ -210,6 +210,18 @@ local function report(crossings, key, row)
   end
 end
 
+-- A limit counts as reached when an ordinary call does not fit any more (`Counter.refused`).
+local function full(crossings, refusal, amount)
+  local name, unit = refusal[1], string.sub(refusal[2], 1, 1)
+  local one = budget(name)
+  local key = P .. ':c:' .. row_of(name, one.period)
+  local spent, told = unpack(call('HMGET', key, 's' .. unit, 't' .. unit))
+  if one.period == 'minute' or not told or tonumber(told) < 50 or tonumber(told) >= 100
+      or is_negative(spent) or less(spent, amount[unit]) then return end
+  call('HSET', key, 't' .. unit, '100')
+  table.insert(crossings, {name, refusal[2], '100', spent, one[unit], refusal[3]})
+end
+
 local function post(rows, kind, amount, id, reason, who, crossings)
   if amount.n == '0' and amount.t == '0' and amount.r == '0' then return end
   step()
@@ -313,7 +325,10 @@ function steps.reserve(one)
       end
     end
   end
-  if #refusals > 0 then return {'refused', refusals, crossings} end
+  if #refusals > 0 then
+    for _, refusal in ipairs(refusals) do full(crossings, refusal, one) end
+    return {'refused', refusals, crossings}
+  end
   call('HSET', P .. ':r:' .. one.id, 's', 'open', 'c', joined, 'n', one.n, 't', one.t, 'r', one.r,
     'note', one.note)
   call('ZADD', P .. ':open', whole(expires), one.id)

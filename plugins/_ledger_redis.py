@@ -52,7 +52,7 @@ class RedisLedger:
         epochs: Epochs | None = None,
         prefix: str = "qwen3-router",
         wall: Callable[[], float] | None = None,
-        timeout_s: float = 0.15,
+        timeout_s: float = 0.12,
     ) -> None:
         self._url = url
         self._epochs = epochs or Epochs(None)
@@ -121,7 +121,10 @@ class RedisLedger:
 
     async def sweep(self) -> tuple[Crossing, ...]:
         """Expire what is overdue."""
-        return _crossings((await self._do(Step("sweep", {})))[1])
+        found = (await self._do(Step("sweep", {})))[1]
+        line = self._line()
+        late, line.late = line.late, []
+        return _crossings([*late, *found])
 
     async def rooms(self, names: Sequence[str] | None = None) -> list[Room]:
         """Return the state of the named budgets, or of all."""

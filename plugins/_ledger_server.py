@@ -26,7 +26,9 @@ from plugins._ledger_file import LedgerFile
 from plugins._ledger_time import micros
 from plugins._ledger_writer import Job, Writer
 
-__all__ = ["Frames", "frame", "raised"]
+__all__ = ["NOBODY", "Frames", "frame", "raised"]
+
+NOBODY = 0  # the number of an answer for which nobody waits any more; steps count from 1
 
 _HEAD = struct.Struct("!I")
 _RETRY_S = 0.5
@@ -83,7 +85,7 @@ class _Server:
         while self._open:
             jobs = self._receive(None if not self._writer.owed else _RETRY_S)
             done = self._writer.work(jobs, lambda: self._receive(0))
-            self._send([job for job in done if job.waiter is not None])
+            self._send([job for job in done if job.waiter is not None or job.result])
         self._writer.close()
 
     def _now_us(self) -> int:
@@ -112,7 +114,7 @@ class _Server:
 
     def _send(self, jobs: Sequence[Job]) -> None:
         answers = [
-            (job.waiter, job.result, None if job.error is None else raised(job.error))
+            (job.waiter or NOBODY, job.result, None if job.error is None else raised(job.error))
             for job in jobs
         ]
         try:

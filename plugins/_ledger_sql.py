@@ -1,7 +1,7 @@
 """One write transaction of the SQLite ledger: counters come in, are changed, and go back out.
 
 Decisions are `_ledger_book`'s; here stands what they read and write. A step that is refused has
-changed nothing, so that many steps of many requests can share one transaction.
+held and spent nothing, so that many steps of many requests can share one transaction.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from plugins._ledger import (
     Amount,
@@ -106,7 +107,9 @@ class Books:
         counters = [self._counter(row) for row in rows]
         refused = refusals(counters, amount)
         if refused:
-            raise BudgetExhausted(refused, crossings)
+            by_name = {counter.row.budget: counter for counter in counters}
+            full = [by_name[one.budget].refused(one.unit, amount) for one in refused]
+            raise BudgetExhausted(refused, (*crossings, *chain.from_iterable(full)))
         expires_us = self.time.lease_us + ttl_us
         self._step("reserving")
         self._db.execute(

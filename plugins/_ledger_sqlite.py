@@ -103,7 +103,8 @@ class SqliteLedger:
     async def sweep(self) -> tuple[Crossing, ...]:
         """Expire what is overdue."""
         crossings: tuple[Crossing, ...] = await self._do("sweep")
-        return crossings
+        late, self._writer.late[:] = tuple(self._writer.late), []
+        return (*late, *crossings)
 
     async def adjust(
         self, name: str, amount: Amount, reason: str, who: str

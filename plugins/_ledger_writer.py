@@ -129,7 +129,7 @@ class Writer:
                 try:
                     job.result, job.error = getattr(books, job.name)(*job.args), None
                 except (BudgetExhausted, UnknownBudget, ValueError) as error:
-                    job.error = error  # refused before anything was changed
+                    job.error = error  # refused before anything was held or spent
                 except sqlite3.Error:
                     raise
                 except Exception as error:  # a bug of ours: the others must not suffer

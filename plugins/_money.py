@@ -9,17 +9,18 @@ client's refuses ends it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
+from plugins._alerts import alert, amount, iso
 from plugins._attempt import Attempt, Outcome
 from plugins._errors import ProviderFault, TurnedDown, Unavailable
 from plugins._ledger import (
     Amount,
     Budget,
     BudgetExhausted,
-    Crossing,
     Ledger,
     LedgerUnavailable,
     Refusal,
@@ -37,6 +38,7 @@ _TTL_SLACK_S = 5.0
 # asking, short enough that a correction or a new period is seen at once.
 _REMEMBER_S = 1.0
 _TELL_EVERY_S = 10.0
+_KEEP_S = 7 * 86_400.0  # postings one by one; then only the sum of each day
 
 
 def worst_case(candidate: Candidate, inputs: int, tokens: int) -> Amount:
@@ -77,8 +79,8 @@ class Money:
                 return f"budget {refusal.budget} has no room"
         return None
 
-    async def take(self, budgets: Sequence[Budget], amount: Amount) -> None:
-        """Count *amount* against the client's quotas, once per request.
+    async def take(self, budgets: Sequence[Budget], used: Amount) -> None:
+        """Count *used* against the client's quotas, once per request.
 
         Raises:
             Unavailable: 429 `rate_limited`, with the time until the quota starts again.
@@ -86,9 +88,10 @@ class Money:
         if not budgets:
             return
         try:
-            held = await self._hold(budgets, amount, _TTL_SLACK_S)
-            await self.ledger.settle(held, amount)
+            held = await self._hold(budgets, used, _TTL_SLACK_S)
+            alert((*held.crossings, *await self.ledger.settle(held, used)))
         except BudgetExhausted as error:
+            alert(error.crossings)
             wait_s = (
                 60 if error.resets_at is None else error.resets_at - datetime.now(UTC).timestamp()
             )
@@ -113,10 +116,10 @@ class Money:
         budgets = (*candidate.budgets, *attempt.budgets)
         if not budgets:
             return
-        amount = worst_case(candidate, attempt.inputs, attempt.tokens)
+        most = worst_case(candidate, attempt.inputs, attempt.tokens)
         known = [
             refusal
-            for refusal in (self._known(one.name, amount) for one in budgets)
+            for refusal in (self._known(one.name, most) for one in budgets)
             if refusal is not None
         ]
         if known:
@@ -124,12 +127,12 @@ class Money:
         try:
             reservation = await self._hold(
                 budgets,
-                amount,
+                most,
                 candidate.attempt_timeout_s(attempt.tokens) + _TTL_SLACK_S,
                 note=f"{attempt.request_id} at {candidate.usd_per_million_tokens} USD/1M",
             )
         except BudgetExhausted as error:
-            _report(error.crossings)
+            alert(error.crossings)
             until = self._clock() + _REMEMBER_S
             for refusal in error.refusals:
                 self._full[refusal.budget] = (refusal, until)
@@ -141,7 +144,7 @@ class Money:
                 )
                 return
             raise TurnedDown("ledger", error.reason) from None
-        _report(reservation.crossings)
+        alert(reservation.crossings)
         self._open[id(attempt)] = reservation
 
     async def after(self, attempt: Attempt, outcome: Outcome) -> None:
@@ -154,33 +157,46 @@ class Money:
         # The task may be cancelled while it waits here; the books must be closed all the same.
         await asyncio.shield(self._close(reservation, attempt, outcome))
 
+    async def sweep(self) -> None:
+        """Count what is overdue as spent, also where no request comes that would do so."""
+        with contextlib.suppress(LedgerUnavailable):  # who asks for money tells so
+            alert(await self.ledger.sweep())
+
+    async def fold(self, wall_s: float) -> None:
+        """Add postings older than a week up by day, so that the store stays small over years."""
+        with contextlib.suppress(LedgerUnavailable):
+            folded = await self.ledger.fold(wall_s - _KEEP_S)
+            log.info("%d postings of the ledger were added up by day", folded)
+
     async def _hold(
-        self, budgets: Sequence[Budget], amount: Amount, ttl_s: float, note: str = ""
+        self, budgets: Sequence[Budget], most: Amount, ttl_s: float, note: str = ""
     ) -> Reservation:
         names = [one.name for one in budgets]
         await self.define(budgets)
         try:
-            return await self.ledger.reserve(names, amount, ttl_s, note=note)
+            return await self.ledger.reserve(names, most, ttl_s, note=note)
         except UnknownBudget:  # the store lost its data since, and an operator accepted that
             self._defined.clear()
             await self.define(budgets)
-            return await self.ledger.reserve(names, amount, ttl_s, note=note)
+            return await self.ledger.reserve(names, most, ttl_s, note=note)
 
     async def _close(self, reservation: Reservation, attempt: Attempt, outcome: Outcome) -> None:
         fault = outcome.fault
         if fault is None:
             actual = Amount(outcome.cost_nano_usd, outcome.prompt_tokens, 1)
-            _report(await self.ledger.settle(reservation, actual))
+            alert(await self.ledger.settle(reservation, actual))
         elif not outcome.sent:
             await self.ledger.release(reservation)
         elif _refused_unbilled(fault):
-            _report(await self.ledger.settle(reservation, Amount(0, 0, 1)))
+            alert(await self.ledger.settle(reservation, Amount(0, 0, 1)))
         else:
             log.warning(
-                "outcome unknown: deployment=%s request=%s: up to %d nano-USD count as spent",
+                "outcome unknown: deployment=%s request=%s: up to %s USD and %d tokens "
+                "count as spent",
                 attempt.candidate.id,
                 attempt.request_id,
-                reservation.amount.nano_usd,
+                amount("nano_usd", reservation.amount.nano_usd),
+                reservation.amount.tokens,
             )
 
     def _known(self, budget: str, need: Amount) -> Refusal | None:
@@ -208,11 +224,11 @@ class Money:
         if now - self._told.get(candidate.id, -_TELL_EVERY_S) >= _TELL_EVERY_S:
             self._told[candidate.id] = now
             log.warning(
-                "deployment %s is passed over: budget %s has no room (%s left: %d)",
+                "deployment %s is passed over: budget %s has no room (%s left: %s)",
                 candidate.id,
                 refusal.budget,
-                refusal.unit,
-                refusal.left,
+                "USD" if refusal.unit == "nano_usd" else refusal.unit,
+                amount(refusal.unit, refusal.left),
             )
 
 
@@ -223,8 +239,7 @@ def exceeded(refusal: Refusal) -> Unavailable:
     if refusal.resets_at is None:
         when = "It does not start again by itself."
     else:
-        start = datetime.fromtimestamp(refusal.resets_at, UTC)
-        when = f"It starts again at {start:%Y-%m-%dT%H:%M:%SZ}."
+        when = f"It starts again at {iso(refusal.resets_at)}."
     return Unavailable(
         429,
         "budget_exceeded",
@@ -236,17 +251,3 @@ def exceeded(refusal: Refusal) -> Unavailable:
 def _refused_unbilled(fault: ProviderFault) -> bool:
     """Tell whether the provider's own status says that it did no work (a 4xx)."""
     return fault.status is not None and 400 <= fault.status < 500 and fault.status != 408
-
-
-def _report(crossings: Iterable[Crossing]) -> None:
-    """Log each threshold that this step crossed; the store tells every crossing once."""
-    for one in crossings:
-        log.warning(
-            "budget alert: budget=%s unit=%s level=%d%% spent=%d limit=%d resets_at=%s",
-            one.budget,
-            one.unit,
-            one.level,
-            one.spent,
-            one.limit,
-            one.resets_at if one.resets_at is not None else "never",
-        )

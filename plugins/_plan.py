@@ -170,6 +170,11 @@ class Plan:
         """Tell whether somebody in good health could still be tried."""
         return self.may_go_on(now) and pick(self.groups, self.admits, lambda: 0.0) is not None
 
+    def is_behind(self, candidate: Candidate, group: str) -> bool:
+        """Tell whether *candidate* is in a group after *group*; True if that is none of ours."""
+        names = self.group_names
+        return group not in names or names.index(candidate.group) > names.index(group)
+
     def begin(self, candidate: Candidate) -> None:
         """Note that *candidate* is being tried: its endpoint is out for the rest of the request."""
         self.rounds += 1

@@ -16,9 +16,17 @@ from plugins._ledger_open import open_ledger, run_apart
 from plugins._pool import Candidate
 from router_config import Config
 
-__all__ = ["StartError", "announce", "check_ledger", "load_vocabularies", "why_off"]
+__all__ = [
+    "StartError",
+    "announce",
+    "announce_wiring",
+    "check_ledger",
+    "load_vocabularies",
+    "why_off",
+]
 
 log = logging.getLogger("qwen3_router")
+_BUDGET = "plugins.budget.handler"
 
 Pool = Mapping[str, tuple[Candidate, ...]]
 
@@ -56,6 +64,17 @@ def announce(config: Config, pool: Pool) -> None:
         raise StartError(
             f"no deployment can be used: {why_off(every)}. Set one of these variables and start "
             "again, or run `make demo` (or `qwen3-router demo`) to try it without any key."
+        )
+
+
+def announce_wiring(config: Config) -> None:
+    """Warn of a callback that the file does not name and that is added."""
+    callbacks = (config.raw.get("litellm_settings") or {}).get("callbacks") or []
+    if isinstance(callbacks, list) and _BUDGET not in callbacks:
+        log.warning(
+            "callbacks without %s, which is added; paste: callbacks: [%s]",
+            _BUDGET,
+            ", ".join([_BUDGET, *map(str, callbacks)]),
         )
 
 

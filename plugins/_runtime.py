@@ -35,7 +35,13 @@ from plugins._parity_reference import UnreadableError
 from plugins._plan import Plan
 from plugins._pool import Candidate
 from plugins._presence import Presence
-from plugins._readiness import StartError, announce, check_ledger, load_vocabularies
+from plugins._readiness import (
+    StartError,
+    announce,
+    announce_wiring,
+    check_ledger,
+    load_vocabularies,
+)
 from plugins._request import Asked, parse_fields
 from plugins._request_log import open_log
 from plugins._slots import Slots
@@ -85,6 +91,11 @@ class Runtime:
         self._wires: dict[int, Wire] = {}
         self.slots = Slots()
         self.background = Background()
+        # Each process does both: it harms nobody, and none has to know of the others.
+        self.background.add("ledger sweep", 60.0, self.money.sweep, first_s=60.0)
+        self.background.add(
+            "ledger fold", 3600.0, lambda: self.money.fold(time.time()), first_s=10.0
+        )
 
     def begin(self) -> None:
         """Start the work beside the requests, if an event loop is running and none has it yet."""
@@ -271,6 +282,7 @@ def start(config_path: str | Path | None = None) -> Runtime:
         except UnreadableError as error:
             raise StartError(str(error)) from None
         announce(runtime.config, runtime.pool)
+        announce_wiring(runtime.config)
         load_vocabularies(runtime.config)
         check_ledger(runtime.config, runtime.pool)
         _current = runtime

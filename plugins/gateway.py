@@ -13,11 +13,13 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
+import litellm
 from fastapi import HTTPException
 from litellm.integrations.custom_logger import CustomLogger
 
-from plugins import _lead, _litellm, _plain, _runtime
+from plugins import _lead, _litellm, _runtime, budget
 from plugins._door import Door, Message, Receive, Scope, Send
+from plugins._errors import TurnedDown
 from plugins._foreign import translate
 from router_config import ConfigError
 
@@ -33,6 +35,8 @@ class Gateway(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: str
     ) -> dict[str, Any] | None:
         """Admit an embeddings request to one of our groups; leave every other alone."""
+        if budget.handler not in litellm.callbacks:
+            litellm.callbacks.append(budget.handler)
         return await _lead.enter(user_api_key_dict, data, call_type)
 
     async def async_filter_deployments(
@@ -48,18 +52,20 @@ class Gateway(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         if exchange is None or exchange.plan is None:
             return healthy_deployments
         runtime = _runtime.current()
-        await _plain.lost(exchange, runtime.clock(), runtime.books)
+        await budget.handler.lost(exchange)
         while (chosen := runtime.next(exchange.plan)) is not None:
             (request_kwargs or {}).pop("_target_order", None)
             found = [one for one in healthy_deployments if one["model_info"]["id"] == chosen.id]
-            if not found:
+            if not found and exchange.plan.is_behind(chosen, model):
                 # In another group (a fallback): LiteLLM walks there when this level ends, and it
                 # does not retry a level, nor wait, after a 404.
                 raise _lead.move_on(model)
+            if not found:
+                filtered = TurnedDown("filtered", "left out by a callback of LiteLLM's")
+                exchange.plan.turn_down(chosen, filtered, made_calls=True)
+                continue
             # LiteLLM makes the call of a plain deployment; ours begin in the provider.
-            if chosen.endpoint.target is not None or await _plain.hold(
-                exchange, chosen, runtime.books
-            ):
+            if chosen.endpoint.target is not None or await budget.handler.hold(exchange, chosen):
                 return found
             if exchange.error is not None:
                 break
@@ -77,7 +83,7 @@ class Gateway(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         if exchange is None or exchange.plan is None:
             return None
         runtime = _runtime.current()
-        await _plain.lost(exchange, runtime.clock(), runtime.books)
+        await budget.handler.lost(exchange)
         if exchange.error is None:
             status = getattr(original_exception, "status_code", 500)
             # Before the pick: one of LiteLLM's own limits, or the refusal of somebody's callback.

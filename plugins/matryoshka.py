@@ -1,13 +1,11 @@
 """LiteLLM callback: exact `dimensions` and `encoding_format` on every deployment of our groups.
 
-The reply is built as bytes from the plan's checked vectors (deployments `qwen3/…`) or from what
-LiteLLM's own client brought (any other), so floats of ours never become Python objects.
+The reply is built as bytes from the plan's checked vectors, so floats of ours never become Python
+objects; LiteLLM's own client is asked for whole vectors, which `plugins.budget` takes over.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Response
@@ -15,7 +13,6 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from plugins import _lead, _litellm, _plain, _reply, _runtime
 from plugins._apart import apart
-from plugins._errors import ProviderFault
 
 __all__ = ["Matryoshka", "handler"]
 
@@ -45,38 +42,6 @@ class Matryoshka(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         if candidate is None or candidate.endpoint.target is not None:
             return None  # ours ask for themselves
         return {**kwargs, **_plain.call(exchange.plan, candidate, info, runtime.clock())}
-
-    async def async_post_call_success_deployment_hook(
-        self, request_data: dict[str, Any], response: Any, call_type: Any
-    ) -> None:
-        """Take the vectors of a deployment of LiteLLM's own, before their cost is told."""
-        exchange = _lead.exchange_of(request_data)
-        if exchange is None or exchange.plan is None:
-            return
-        runtime = _runtime.current()
-        candidate = exchange.snapshot.candidate((request_data.get("model_info") or {}).get("id"))
-        if candidate is None or candidate.endpoint.target is not None:
-            return
-        with contextlib.suppress(ProviderFault):  # it is noted, and the vectors stay missing
-            await _plain.take(exchange, response, candidate, runtime.clock(), runtime.books)
-            # All of the request, whoever served it: LiteLLM sees one call and prices only that.
-            response._hidden_params["response_cost"] = exchange.plan.cost_nano_usd / 1e9
-
-    async def async_post_call_failure_deployment_hook(
-        self,
-        request_data: Mapping[str, Any],
-        exception: Exception,
-        call_type: Any,
-        fallback_depth: int | None = None,
-    ) -> None:
-        """Note the failure of a deployment of LiteLLM's own; ours have noted it themselves."""
-        exchange = _lead.exchange_of(request_data)
-        if exchange is None or exchange.plan is None:
-            return
-        runtime = _runtime.current()
-        candidate = exchange.snapshot.candidate((request_data.get("model_info") or {}).get("id"))
-        if candidate is not None and candidate.endpoint.target is None:
-            await _plain.failed(exchange, candidate, exception, runtime.clock(), runtime.books)
 
     async def async_post_call_success_hook(
         self, data: dict[str, Any], user_api_key_dict: Any, response: Any

@@ -55,9 +55,10 @@ TABLE: dict[str, dict[str, str]] = {
     "plugins": {
         "": "",
         # Public files: what LiteLLM loads.
-        "gateway": "_door _foreign _lead _litellm _plain _runtime router_config",
+        "budget": "_errors _exchange _lead _plain _pool _runtime",
+        "gateway": "_door _errors _foreign _lead _litellm _runtime budget router_config",
         "keys": "_consumer _errors _foreign _litellm _runtime",
-        "matryoshka": "_apart _errors _lead _litellm _plain _reply _runtime",
+        "matryoshka": "_apart _lead _litellm _plain _reply _runtime",
         "provider": "_errors _lead _litellm _runtime",
         # How LiteLLM is led, and what a client meets first.
         "_consumer": "_admission _budgets _runtime",
@@ -114,7 +115,8 @@ TABLE: dict[str, dict[str, str]] = {
         "_turns": "",
         # Money around a request, and the store that the config names.
         "_budgets": "_ledger _ledger_open router_config",
-        "_money": "_attempt _errors _ledger _pool",
+        "_alerts": "_ledger",
+        "_money": "_alerts _attempt _errors _ledger _pool",
         "_readiness": "_budgets _ledger _ledger_open _pool _tokens router_config",
         "_snapshot": "_keyring _names _parity_reference _pool _readiness router_config",
         "_steer": "_exchange _plan _request",

@@ -122,7 +122,11 @@ def _config(base: str, base64: str) -> dict[str, Any]:
         ],
         "router_settings": {"num_retries": 0, "disable_cooldowns": True},
         "litellm_settings": {
-            "callbacks": ["plugins.gateway.handler", "plugins.matryoshka.handler"],
+            "callbacks": [
+                "plugins.gateway.handler",
+                "plugins.budget.handler",
+                "plugins.matryoshka.handler",
+            ],
             "custom_provider_map": [
                 {"provider": "qwen3", "custom_handler": "plugins.provider.handler"}
             ],

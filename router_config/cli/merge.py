@@ -15,7 +15,7 @@ from router_config.cli.spans import load
 
 __all__ = ["MergeError", "merge"]
 
-_CALLBACKS = ("plugins.gateway.handler", "plugins.matryoshka.handler")
+_CALLBACKS = ("plugins.gateway.handler", "plugins.budget.handler", "plugins.matryoshka.handler")
 _PROVIDER = {"provider": "qwen3", "custom_handler": "plugins.provider.handler"}
 _ROUTER = "embedding_router"
 

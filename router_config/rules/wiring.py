@@ -14,7 +14,8 @@ from .subject import Rule, Subject, mapping
 
 __all__ = ["RULES"]
 
-_CALLBACKS = ("plugins.gateway.handler", "plugins.matryoshka.handler")
+_CALLBACKS = ("plugins.gateway.handler", "plugins.budget.handler", "plugins.matryoshka.handler")
+_ADDED = "plugins.budget.handler"  # at start, with a warning: a budget is never off
 _PROVIDER = "plugins.provider.handler"
 _AUTH = "plugins.keys.handler"
 _EMBEDDINGS = re.compile(r"(/v1)?/embeddings|/(engines|openai/deployments)/.*/embeddings")
@@ -24,10 +25,13 @@ def callbacks_are_wired(subject: Subject) -> Iterator[Finding]:
     written = subject.litellm.callbacks or []
     missing = [name for name in _CALLBACKS if name not in written]
     if subject.deployments and missing and not _broken(subject, "callbacks"):
-        what = f"callbacks without {' and '.join(missing)}"
+        what = f"callbacks without {', '.join(missing)}"
         fix = f"paste: callbacks: [{', '.join([*_CALLBACKS, *_others(written)])}]"
         path = ("litellm_settings", "callbacks") if written else ("litellm_settings",)
-        yield Finding(path, what, fix)
+        if missing == [_ADDED]:
+            yield Finding(path, f"{what}, which is added at start", fix, "warning")
+        else:
+            yield Finding(path, what, fix)
 
 
 def _others(written: list[str]) -> list[str]:

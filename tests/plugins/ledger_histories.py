@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from plugins._ledger import UNITS, Amount, Budget, BudgetExhausted, Crossing, Reservation
 from plugins._ledger_time import PERIODS
-from tests.plugins.ledger_model import Held, Model, Refused, end_of
+from tests.plugins.ledger_model import Held, Level, Model, Refused, end_of
 from tests.plugins.ledger_stores import Store, Wall
 
 __all__ = ["Histories"]
@@ -189,9 +189,7 @@ class Histories(RuleBasedStateMachine):
     def _wall_us(self) -> int:
         return int(self.wall.at * 1_000_000)
 
-    def _check_refusals(
-        self, error: BudgetExhausted, names: list[str], levels: set[tuple[str, str, int]]
-    ) -> None:
+    def _check_refusals(self, error: BudgetExhausted, names: list[str], levels: set[Level]) -> None:
         assert _levels(error.crossings) == levels
         for one in error.refusals:
             row = self.model.row(one.budget)
@@ -203,8 +201,8 @@ class Histories(RuleBasedStateMachine):
             assert one.resets_at == end_of(row[1], row[2])
 
 
-def _levels(crossings: tuple[Crossing, ...]) -> set[tuple[str, str, int]]:
-    levels = [(one.budget, one.unit, one.level) for one in crossings]
+def _levels(crossings: tuple[Crossing, ...]) -> set[Level]:
+    levels = [(one.budget, one.unit, one.level, one.resets_at) for one in crossings]
     assert len(set(levels)) == len(levels)
     return set(levels)
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 from plugins._ledger import UNITS, Amount, Budget
 
-__all__ = ["Held", "Model", "Refused", "end_of", "start_of"]
+__all__ = ["Held", "Level", "Model", "Refused", "end_of", "start_of"]
 
 Key = tuple[str, str, int]  # budget, period, start
-Level = tuple[str, str, int]  # budget, unit, percent
+Level = tuple[str, str, int, int | None]  # budget, unit, percent, end of the period
 
 
 class Refused(Exception):
@@ -71,12 +71,15 @@ class Model:
     def reserve(self, names: list[str], amount: Amount, ttl_us: int) -> tuple[Held, set[Level]]:
         levels = self.sweep()
         rows = tuple(self.row(name) for name in dict.fromkeys(names))
+        full = []
         for row in rows:
             for unit in UNITS:
                 limit = self.budgets[row[0]].limit(unit)
                 used = self.spent_of(row)[unit] + self.held_of(row)[unit] + getattr(amount, unit)
                 if limit is not None and used > limit:
-                    raise Refused(levels)
+                    full.append((row, unit))
+        if full:
+            raise Refused(levels | self._refuse(full, amount))
         return Held(rows, amount, self.lease + ttl_us), levels
 
     def settle(self, held: Held, actual: Amount) -> set[Level]:
@@ -124,8 +127,19 @@ class Model:
                 reached = self._reached(row, unit)
                 for level in (50, 80, 100):
                     if told[unit] < level <= reached:
-                        levels.add((row[0], unit, level))
+                        levels.add((row[0], unit, level, end_of(row[1], row[2])))
                 told[unit] = max(told[unit], reached)
+        return levels
+
+    def _refuse(self, full: list[tuple[Key, str]], amount: Amount) -> set[Level]:
+        """What no longer has room for an ordinary call is used up, unless it is a quota."""
+        levels: set[Level] = set()
+        for row, unit in full:
+            told = self.told.get(row, {})
+            ordinary = getattr(amount, unit) <= self.spent_of(row)[unit]
+            if row[1] != "minute" and ordinary and told.get(unit, 0) in (50, 80):
+                told[unit] = 100
+                levels.add((row[0], unit, 100, end_of(row[1], row[2])))
         return levels
 
     def _reached(self, row: Key, unit: str) -> int:

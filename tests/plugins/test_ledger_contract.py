@@ -277,6 +277,30 @@ def test_a_level_is_reported_once_whoever_reaches_it(store: Store) -> None:
     run(test)
 
 
+def test_a_refusal_of_an_ordinary_call_is_the_last_level_told_once(store: Store) -> None:
+    async def test() -> None:
+        budget, wall = Budget("b", "day", tokens=100), Wall()
+        async with opened(store, wall, budget) as one, opened(store, wall, budget) as other:
+
+            async def refused(ledger: Ledger, tokens: int) -> list[int]:
+                with pytest.raises(BudgetExhausted) as error:
+                    await ledger.reserve(["b"], Amount(tokens=tokens), 30)
+                return levels(error.value.crossings)
+
+            held = await one.reserve(["b"], Amount(tokens=93), 30)
+            assert await refused(other, 10) == []  # all is held, nothing spent
+            assert levels(await one.settle(held, Amount(tokens=93))) == [50, 80]
+            assert await refused(one, 94) == []  # more than all before: says nothing of the budget
+            assert await refused(other, 8) == [100]
+            assert await refused(one, 8) == []
+            wall.at += 86_400
+            held = await one.reserve(["b"], Amount(tokens=93), 30)
+            await one.settle(held, Amount(tokens=93))
+            assert await refused(other, 8) == [100]
+
+    run(test)
+
+
 def test_levels_after_a_top_up_are_reported_again(store: Store) -> None:
     async def test() -> None:
         async with opened(store, Wall(), Budget("b", "lifetime", tokens=10)) as ledger:

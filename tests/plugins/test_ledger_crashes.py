@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -75,35 +76,56 @@ async def _state(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
 def test_racers_that_are_killed_never_spend_more_than_there_is_on_sqlite(
     tmp_path: Path, nursery: Nursery
 ) -> None:
-    for number in range(RACES):
-        _race(f"sqlite://{tmp_path / str(number)}/ledger.db", tmp_path, number, nursery)
+    _tell(
+        "SQLite",
+        [
+            _race(f"sqlite://{tmp_path / str(number)}/ledger.db", tmp_path, number, nursery)
+            for number in range(RACES)
+        ],
+    )
 
 
 @pytest.mark.timeout(3600 if FULL else 300)
 def test_racers_that_are_killed_never_spend_more_than_there_is_on_redis(
     tmp_path: Path, nursery: Nursery, server: RedisServer
 ) -> None:
+    raced = []
     for number in range(RACES):
-        _race(f"redis://127.0.0.1:{server.port}/{number % 16}", tmp_path, number, nursery)
+        url = f"redis://127.0.0.1:{server.port}/{number % 16}"
+        raced.append(_race(url, tmp_path, number, nursery))
         server.empty()
+    _tell("Redis", raced)
 
 
 @pytest.mark.timeout(3600 if FULL else 300)
 def test_a_redis_that_is_killed_itself_forgets_nothing_that_it_granted(
     tmp_path: Path, nursery: Nursery, server: RedisServer
 ) -> None:
+    raced = []
     for number in range(size(1, 20)):
-        _race(server.url, tmp_path, number, nursery, server)
+        raced.append(_race(server.url, tmp_path, number, nursery, server))
         server.empty()
+    _tell("Redis that is killed too", raced)
 
 
 def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path, nursery: Nursery) -> None:
     assert nursery.wait(nursery.fork("full_disk", str(tmp_path / "ledger.db"))) == 0
 
 
+@dataclass(frozen=True)
+class Raced:
+    """One race: how many processes ran until they were killed, and what was spent in the end."""
+
+    kills: int
+    server_kills: int
+    granted: int
+    billed: int
+    booked: int
+
+
 def _race(
     url: str, folder: Path, seed: int, nursery: Nursery, server: RedisServer | None = None
-) -> None:
+) -> Raced:
     """Let racers spend one budget and kill them, and now and then the *server*; then audit."""
     draw = random.Random(seed)
     diaries = folder / f"race-{seed}"
@@ -111,7 +133,7 @@ def _race(
     state = folder / f"state-{seed}"
     asyncio.run(_define(url, state))
     pids: list[int] = []
-    started = 0
+    started = server_kills = 0
     while asyncio.run(_room(url, state)).spent.nano_usd < LIMIT - 2 * MOST:
         while len(pids) < RACERS:
             started += 1
@@ -121,14 +143,29 @@ def _race(
         if server is not None and draw.random() < 0.3:
             server.kill()
             server.start()
+            server_kills += 1
         else:
             nursery.kill(pids.pop(draw.randrange(len(pids))))
     for pid in pids:
         nursery.kill(pid)
     account, findings = asyncio.run(_settled(url, state))
     assert findings == []
-    true = _true_spend(diaries)
+    granted, true = _true_spend(diaries)
     assert true <= account.spent.nano_usd <= LIMIT
+    return Raced(started, server_kills, granted, true, account.spent.nano_usd)
+
+
+def _tell(store: str, raced: Sequence[Raced]) -> None:
+    over = max(one.booked for one in raced) - LIMIT
+    print(
+        f"\n{store}: {len(raced)} races of {RACERS} processes at a time; "
+        f"{sum(one.kills for one in raced)} processes killed by SIGKILL"
+        + f", the server {sum(one.server_kills for one in raced)} times"
+        * any(one.server_kills for one in raced)
+        + f"; {sum(one.granted for one in raced):,} holds granted; of {LIMIT * len(raced):,} "
+        f"nano-USD {sum(one.billed for one in raced):,} were billed at most and "
+        f"{sum(one.booked for one in raced):,} booked; the most over a limit: {max(0, over)}"
+    )
 
 
 @asynccontextmanager
@@ -167,12 +204,12 @@ async def _settled(url: str, state: Path) -> tuple[Room, list[object]]:
                 return account, [*await ledger.check()]
 
 
-def _true_spend(diaries: Path) -> int:
-    """Return the most that providers can have billed, by what the racers wrote down."""
+def _true_spend(diaries: Path) -> tuple[int, int]:
+    """Return how many holds were granted, and the most that providers can have billed for them."""
     billed: dict[str, int] = {}
     for diary in diaries.iterdir():
         for line in diary.read_text().splitlines():
             words = line.split()
             if len(words) == 3 or words[0] == "r":
                 billed[words[1]] = 0 if words[0] == "r" else int(words[2])
-    return sum(billed.values())
+    return len(billed), sum(billed.values())

@@ -46,9 +46,9 @@ def remove(path: Path) -> None:
             one.unlink()
 
 
-async def used(path: Path) -> SqliteLedger:
+async def used(path: Path, *, apart: bool = False) -> SqliteLedger:
     """A ledger in which ten tokens of *BUDGET* are spent."""
-    ledger = SqliteLedger(path)
+    ledger = SqliteLedger(path, apart=apart)
     await ledger.define([BUDGET])
     await ledger.settle(await ledger.reserve(["b"], ONE, 30), ONE)
     return ledger
@@ -231,16 +231,19 @@ def test_nothing_is_answered_before_it_is_on_the_disk(path: Path) -> None:
     run(test)
 
 
-def test_an_outcome_that_cannot_be_booked_now_is_booked_later(path: Path) -> None:
+@pytest.mark.parametrize("apart", [False, True])
+def test_an_outcome_that_cannot_be_booked_now_is_booked_later(path: Path, apart: bool) -> None:
     async def test() -> None:
-        ledger = await used(path)
+        ledger = await used(path, apart=apart)
         held = await ledger.reserve(["b"], ONE, 3600)
         hidden = path.with_name("hidden")
         os.rename(path, hidden)
-        assert await ledger.settle(held, ONE) == ()
+        assert await ledger.settle(held, Amount(tokens=40)) == ()
         os.rename(hidden, path)
-        while await spent(ledger) != 20:  # noqa: ASYNC110 (another thread does it)
+        while await spent(ledger) != 50:  # noqa: ASYNC110 (another thread does it)
             await asyncio.sleep(0.05)
+        assert [one.level for one in await ledger.sweep()] == [50]  # told late, but told
+        assert await ledger.sweep() == ()
         await ledger.close()
 
     run(test)

@@ -111,7 +111,7 @@ def test_an_outcome_that_cannot_be_told_now_is_told_later(server: RedisServer) -
             settled = await ledger.reserve(["b"], ONE, 3600)
             released = await ledger.reserve(["b"], ONE, 3600)
             server.kill()
-            assert await ledger.settle(settled, Amount(tokens=7)) == ()
+            assert await ledger.settle(settled, Amount(tokens=47)) == ()
             await ledger.release(released)
             server.start()
             await back(ledger)
@@ -119,8 +119,10 @@ def test_an_outcome_that_cannot_be_told_now_is_told_later(server: RedisServer) -
             while room.held != Amount():
                 await asyncio.sleep(0.05)
                 (room,) = await ledger.rooms(["b"])
-            assert room.spent.tokens == 17
+            assert room.spent.tokens == 57
             assert await ledger.check() == []
+            assert [one.level for one in await ledger.sweep()] == [50]  # told late, but told
+            assert await ledger.sweep() == ()
 
     run(test)
 

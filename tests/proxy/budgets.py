@@ -55,6 +55,7 @@ class Setup:
     section: dict[str, Any] = field(default_factory=lambda: {"health": {"enabled": False}})
     environ: dict[str, str] = field(default_factory=dict)
     callbacks: tuple[str, ...] = ()
+    wired: bool = True  # False: the line of plugins.budget is missing
 
     def add(
         self,
@@ -99,6 +100,8 @@ class Setup:
             "router_settings": {"num_retries": 0, "disable_cooldowns": True},
             "litellm_settings": {
                 "callbacks": [
+                    # Not in the order of the other configs: any will do.
+                    *(["plugins.budget.handler"] if self.wired else []),
                     "plugins.gateway.handler",
                     "plugins.matryoshka.handler",
                     *self.callbacks,

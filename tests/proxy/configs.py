@@ -180,7 +180,11 @@ def _config(box: Sandbox) -> dict[str, Any]:
             },
         },
         "litellm_settings": {
-            "callbacks": ["plugins.gateway.handler", "plugins.matryoshka.handler"],
+            "callbacks": [
+                "plugins.gateway.handler",
+                "plugins.budget.handler",
+                "plugins.matryoshka.handler",
+            ],
             "custom_provider_map": [
                 {"provider": "qwen3", "custom_handler": "plugins.provider.handler"}
             ],

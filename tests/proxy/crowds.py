@@ -53,6 +53,7 @@ POOLS: dict[str, tuple[Unit, int]] = {
     "dollars-own": ("nano_usd", TOKENS * 30),
     "tokens-listed": ("tokens", TOKENS),
     "tokens-own": ("tokens", TOKENS),
+    "plain-own": ("tokens", TOKENS),  # called by LiteLLM's own client
 }
 # Who stands in a group: at the catalogue's price, or at one in model_info.
 _LISTED, _OWN = ("deepinfra", "siliconflow"), ("nebius", "fireworks")
@@ -64,6 +65,8 @@ _PRICES = {**PRICES, "siliconflow": "0.04", "fireworks": "0.03"}
 def _members(group: str) -> tuple[str, ...]:
     if group == "dollars-listed":
         return ("deepinfra",)
+    if group == "plain-own":
+        return ("nebius",)
     return _LISTED if group.endswith("listed") else _OWN
 
 
@@ -92,15 +95,16 @@ def stormy(box: Sandbox) -> None:
         box.fault(provider, "reset_before_answer", probability=0.15 / 0.85, random_seed=seed + 10)
 
 
-def configured(box: Sandbox, ledger: str, *, lowered: int = 1000) -> Setup:
+def configured(box: Sandbox, ledger: str, *, lowered: int = 1000, wired: bool = True) -> Setup:
     """Return the config: the pools, and a few groups that no storm reaches."""
-    setup = Setup(box)
+    setup = Setup(box, wired=wired)
     for group in POOLS:
         for order, provider in enumerate(_members(group), 1):
             price: dict[str, Any] = (
                 {"input_cost_per_token": _OWN_PER_TOKEN} if provider in _OWN else {}
             )
-            setup.add(group, provider, order, budget=group, **price)
+            plain = group == "plain-own"
+            setup.add(group, provider, order, plain=plain, budget=group, **price)
     setup.add("alerts", "novita", budget="alerts")
     setup.add("lowered", "novita", budget="lowered")
     setup.add("paid", "novita", budget="rich")

@@ -23,7 +23,7 @@ def test_a_crowd_cannot_overspend_through_kill_and_restart(tmp_path: Path) -> No
     state = tmp_path / "state"
     with providers_in_a_storm() as box:
         stormy(box)
-        setup = configured(box, "sqlite")
+        setup = configured(box, "sqlite", wired=False)
         environ = {**setup.environ, "QWEN3_ROUTER_STATE": str(state)}
         config = setup.write(tmp_path / "first.yaml")
         with running(config, tmp_path / "first.log", environ=environ) as proxy:
@@ -31,9 +31,11 @@ def test_a_crowd_cannot_overspend_through_kill_and_restart(tmp_path: Path) -> No
                 body = {"model": "lowered", "input": text_of(TOKENS, i)}
                 assert proxy.post(body).status_code == 200
             before = Storm([proxy.base])
-            before.run(["tokens-own", "dollars-own"], after=5, then=lambda: kill(proxy))
+            before.run(["tokens-own", "plain-own"], after=5, then=lambda: kill(proxy))
             assert before.broken > 0
             assert_held(box, lambda: state)
+            # Its callback is not wired; it is added, and said.
+            assert "paste: callbacks: [plugins.budget.handler, plugins.gateway" in proxy.log()
         config = configured(box, "sqlite", lowered=50).write(tmp_path / "second.yaml")
         with running(config, tmp_path / "second.log", environ=environ) as proxy:
             after = Storm([proxy.base])
@@ -47,5 +49,5 @@ def test_a_crowd_cannot_overspend_through_kill_and_restart(tmp_path: Path) -> No
             assert (lowered.budget.tokens, lowered.spent.tokens) == (50, 3 * TOKENS)
         log = (tmp_path / "second.log").read_text()
         assert "never retrieved" not in log
-        assert "ledger" not in log  # nobody called it away
+        assert "qwen3_router.ledger" not in log  # nobody called it away
         print(f"\n{before.vectors} vectors before the kill, {after.vectors} after")

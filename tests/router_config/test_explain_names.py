@@ -24,7 +24,11 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             for group, provider in [("one", "deepinfra"), ("two", "nebius")]
         ],
         "litellm_settings": {
-            "callbacks": ["plugins.gateway.handler", "plugins.matryoshka.handler"],
+            "callbacks": [
+                "plugins.gateway.handler",
+                "plugins.budget.handler",
+                "plugins.matryoshka.handler",
+            ],
             "custom_provider_map": [
                 {"provider": "qwen3", "custom_handler": "plugins.provider.handler"}
             ],

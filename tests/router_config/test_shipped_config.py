@@ -213,7 +213,11 @@ def test_litellm_neither_repeats_calls_nor_takes_deployments_out() -> None:
 
 def test_the_handlers_are_wired() -> None:
     settings = CONFIG["litellm_settings"]
-    assert settings["callbacks"] == ["plugins.gateway.handler", "plugins.matryoshka.handler"]
+    assert settings["callbacks"] == [
+        "plugins.gateway.handler",
+        "plugins.budget.handler",
+        "plugins.matryoshka.handler",
+    ]
     assert settings["custom_provider_map"] == [
         {"provider": "qwen3", "custom_handler": "plugins.provider.handler"}
     ]
