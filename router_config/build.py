@@ -16,8 +16,10 @@ from pydantic import ValidationError
 from .catalogue import Limits, Provider, Region
 from .config import (
     Budget,
+    Cache,
     Config,
     Deployment,
+    Gateway,
     Group,
     Health,
     Key,
@@ -39,6 +41,7 @@ from .schema import (
     RouterSection,
     RouterSettings,
 )
+from .sections import Section
 from .shape import OWN_PREFIX, our_groups
 from .yamltext import Document
 
@@ -85,10 +88,10 @@ def build(document: Document, file: File, catalogue: Mapping[str, Provider]) -> 
             name: Budget(name=name, usd=one.usd, tokens=one.tokens, period=one.period or "lifetime")
             for name, one in (section.budgets or {}).items()
         },
-        health=Health(**section.health.model_dump(exclude_none=True))
-        if section.health
-        else Health(),
+        health=Health(**_given(section.health)),
         max_body_mb=_or(section.max_body_mb, 16),
+        gateway=Gateway(**_given(section.gateway)),
+        cache=Cache(**_given(section.cache)),
         proving=_proving(section.parity),
         request_log=_request_log(section.request_log),
         raw=document.value,
@@ -137,6 +140,7 @@ def _groups(
             matryoshka=_matryoshka(entry.matryoshka or section.matryoshka),
             token_inputs=entry.token_inputs,
             parity=_parity((section.parity, entry.parity), folder),
+            cache=_or(entry.cache, True),
             **({"instruct": entry.instruct} if entry.instruct else {}),
         )
 
@@ -223,6 +227,11 @@ def _limits(info: ModelInfo, base: Limits) -> Limits:
         )
     except ValidationError:  # two overrides that contradict each other: a rule says so
         return base
+
+
+def _given(entry: Section | None) -> dict[str, Any]:
+    """Return what is written in *entry*; the rest has its defaults in the `Config`."""
+    return entry.model_dump(exclude_none=True) if entry is not None else {}
 
 
 def _or(value: Any, default: Any) -> Any:

@@ -22,8 +22,10 @@ from .values import EnvRef, Secret
 __all__ = [
     "DEFAULT_INSTRUCT",
     "Budget",
+    "Cache",
     "Config",
     "Deployment",
+    "Gateway",
     "Group",
     "Health",
     "Key",
@@ -108,6 +110,7 @@ class Group(_Frozen):
 
     *fallbacks* are the groups to try after it, in that order. *region* is None where texts may go
     anywhere. *token_inputs* names the vocabulary of token arrays, or is None where none are taken.
+    *cache* tells whether its vectors are kept in memory.
     """
 
     name: str
@@ -121,6 +124,7 @@ class Group(_Frozen):
     token_inputs: Literal["cl100k_base", "qwen3"] | None = None
     instruct: str = DEFAULT_INSTRUCT
     parity: Parity = Parity()
+    cache: bool = True
 
 
 class Key(_Frozen):
@@ -160,6 +164,22 @@ class Health(_Frozen):
     slow_start_s: float = 30.0
 
 
+class Gateway(_Frozen):
+    """What one worker takes in: requests in service and their texts, others that wait, bodies."""
+
+    max_inflight: int = 256
+    max_inflight_inputs: int = 8192
+    max_queued: int = 1000
+    max_queued_mb: int = 128
+
+
+class Cache(_Frozen):
+    """The vectors that a worker keeps in memory, at most *max_mb* of them."""
+
+    enabled: bool = True
+    max_mb: int = 64
+
+
 class RequestLog(_Frozen):
     """Where request lines go: to *file*, as it is written in the config, or (None) to stdout."""
 
@@ -189,6 +209,8 @@ class Config(_Frozen):
     max_body_mb: int = 16
     max_inputs: int = 2048
     proving: Proving = Proving()
+    gateway: Gateway = Gateway()
+    cache: Cache = Cache()
     request_log: RequestLog | None = None
     raw: dict[str, Any] = Field(repr=False)
     warnings: tuple[Problem, ...] = ()

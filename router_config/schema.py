@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from .catalogue import Region
+from .schema_gateway import CacheEntry, GatewayEntry
 from .schema_health import GroupParityEntry, HealthEntry, ParityEntry
 from .sections import OpenSection, Seconds, Section
 from .values import (
@@ -29,7 +30,9 @@ from .values import (
 
 __all__ = [
     "BudgetEntry",
+    "CacheEntry",
     "File",
+    "GatewayEntry",
     "GeneralSettings",
     "GroupEntry",
     "GroupParityEntry",
@@ -206,6 +209,9 @@ class GroupEntry(Section):
     )
     instruct: Text | None = Field(default=None, description="Task text for input_type: query.")
     parity: GroupParityEntry | None = None
+    cache: bool | None = Field(
+        default=None, description="Default true; false keeps no vector of this group in memory."
+    )
 
 
 class RequestLogEntry(Section):
@@ -246,6 +252,8 @@ class RouterSection(Section):
     health: HealthEntry | None = None
     keys: dict[Alias, KeyEntry] | None = Field(default=None, description="Client keys by alias.")
     groups: dict[str, GroupEntry] | None = None
+    gateway: GatewayEntry | None = None
+    cache: CacheEntry | None = None
     request_log: RequestLogEntry | None = Field(
         default=None, description="One line of JSON per request and per attempt; default: none."
     )

@@ -21,7 +21,7 @@ TABLE: dict[str, dict[str, str]] = {
     "router_config": {
         "": "catalogue config environment loader problems",
         "__main__": "cli",
-        "build": "catalogue config schema shape yamltext",
+        "build": "catalogue config schema sections shape yamltext",
         "catalogue": "facts problems yamltext",
         "config": "catalogue problems schema values",
         "editor": "rules.litellm_keys schema",
@@ -30,7 +30,8 @@ TABLE: dict[str, dict[str, str]] = {
         "loader": "build catalogue config problems rules rules.unset shape yamltext",
         "outputs": "problems",
         "problems": "",
-        "schema": "catalogue schema_health sections values",
+        "schema": "catalogue schema_gateway schema_health sections values",
+        "schema_gateway": "sections",
         "schema_health": "sections values",
         "sections": "",
         "shape": "problems schema sections values",
