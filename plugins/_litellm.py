@@ -116,6 +116,66 @@ def knows_model(model: str) -> bool:
     return router is not None and bool(router.get_model_list(model_name=model))
 
 
+def served() -> dict[str, dict[str, Any]]:
+    """Return LiteLLM's own record of each deployment, by its id."""
+    router = _proxy().llm_router
+    found = [] if router is None else router.model_list
+    return {str(one["model_info"]["id"]): one for one in found}
+
+
+def renew(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Bring LiteLLM's Router from the plain data of one configuration to that of another.
+
+    Deployments that did not change, and those from a database, stay as they are.
+    """
+    proxy = _proxy()
+    router = proxy.llm_router
+    if router is None:
+        return
+    types = importlib.import_module("litellm.types.router")
+    before, after = _entries(router, old), _entries(router, new)
+    ready = [
+        types.Deployment(
+            model_name=entry["model_name"],
+            litellm_params=types.LiteLLM_Params(**params),
+            model_info={**(entry.get("model_info") or {}), "id": id_},
+        )
+        for id_, (entry, params) in after.items()
+        if before.get(id_, (None, None))[0] != entry
+    ]
+    for id_ in before.keys() - after.keys():
+        router.delete_deployment(id=id_)
+    for deployment in ready:
+        router.upsert_deployment(deployment=deployment)
+    router.model_names = {one["model_name"] for one in router.model_list}
+    settings = new.get("router_settings") or {}
+    router.fallbacks = settings.get("fallbacks") or []
+    default = settings.get("default_fallbacks")
+    if default:
+        router.fallbacks = [*router.fallbacks, {"*": default}]
+    router.update_settings(model_group_alias=settings.get("model_group_alias") or {})
+    proxy.llm_model_list = router.get_model_list()
+
+
+def _entries(
+    router: Any, raw: Mapping[str, Any]
+) -> dict[str, tuple[Mapping[str, Any], dict[str, Any]]]:
+    """Return the entries of a `model_list` and their resolved parameters, by LiteLLM's id."""
+    get_secret = importlib.import_module("litellm.secret_managers.main").get_secret
+    found = {}
+    for entry in raw.get("model_list") or ():
+        params = {
+            name: get_secret(value)
+            if isinstance(value, str) and value.startswith("os.environ/")
+            else value
+            for name, value in entry["litellm_params"].items()
+        }
+        id_ = (entry.get("model_info") or {}).get("id")
+        id_ = str(id_) if id_ is not None else router.generate_model_id(entry["model_name"], params)
+        found[id_] = (entry, params)
+    return found
+
+
 def wrap_app(wrapper: Any) -> None:
     """Put *wrapper* around the running proxy application, once per process.
 

@@ -58,16 +58,18 @@ class Money:
         self.ledger = ledger
         self._clock = clock
         self._open: dict[int, Reservation] = {}
-        self._defined: set[str] = set()
+        self._defined: dict[str, Budget] = {}
         self._full: dict[str, tuple[Refusal, float]] = {}
         self._told: dict[str, float] = {}
 
     async def define(self, budgets: Iterable[Budget]) -> None:
-        """Make *budgets* known to the store, those that are new to this process."""
-        new = [one for one in budgets if one.name not in self._defined]
+        """Make *budgets* known to the store, those that are new to this process or have changed."""
+        new = [one for one in budgets if self._defined.get(one.name) != one]
         if new:
             await self.ledger.define(new)
-            self._defined.update(one.name for one in new)
+            self._defined.update({one.name: one for one in new})
+            for one in new:  # a raised limit makes room
+                self._full.pop(one.name, None)
 
     def no_room(self, candidate: Candidate, inputs: int, tokens: int) -> str | None:
         """Return which budget of *candidate* is known to have no room for a call, or None."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from plugins import _tokens
 from plugins._budgets import declared
-from plugins._ledger import LedgerUnavailable, LedgerUnfit
+from plugins._ledger import Budget, LedgerUnavailable, LedgerUnfit
 from plugins._ledger_open import open_ledger, run_apart
 from plugins._pool import Candidate
 from router_config import Config
@@ -20,6 +20,7 @@ __all__ = [
     "StartError",
     "announce",
     "announce_wiring",
+    "budget_rows",
     "check_ledger",
     "load_vocabularies",
     "why_off",
@@ -102,6 +103,15 @@ def load_vocabularies(config: Config) -> None:
         raise StartError(str(error)) from None
 
 
+def budget_rows(config: Config, pool: Pool) -> list[Budget]:
+    """Return every budget that *config* names, those of the candidates in *pool* included."""
+    rows = {one.name: one for one in declared(config)}
+    for candidates in pool.values():
+        for candidate in candidates:
+            rows.update({one.name: one for one in candidate.budgets})
+    return list(rows.values())
+
+
 def check_ledger(config: Config, pool: Pool) -> None:
     """Check that the store of the budgets can hold, and tell it the limits of the file.
 
@@ -110,10 +120,7 @@ def check_ledger(config: Config, pool: Pool) -> None:
     Raises:
         StartError: the store cannot hold a budget as it is set up.
     """
-    rows = {one.name: one for one in declared(config)}
-    for candidates in pool.values():
-        for candidate in candidates:
-            rows.update({one.name: one for one in candidate.budgets})
+    rows = budget_rows(config, pool)
     if not rows:
         return
 
@@ -121,7 +128,7 @@ def check_ledger(config: Config, pool: Pool) -> None:
         ledger = open_ledger(config.ledger, os.environ)
         try:
             await ledger.start()
-            await ledger.define(list(rows.values()))
+            await ledger.define(rows)
         finally:
             await ledger.close()
 

@@ -42,6 +42,8 @@ from plugins._readiness import (
     check_ledger,
     load_vocabularies,
 )
+from plugins._reload import EVERY_S, Reloader
+from plugins._renewal import Swap, staging
 from plugins._request import Asked, parse_fields
 from plugins._request_log import open_log
 from plugins._slots import Slots
@@ -96,10 +98,22 @@ class Runtime:
         self.background.add(
             "ledger fold", 3600.0, lambda: self.money.fold(time.time()), first_s=10.0
         )
+        self.swaps: list[Swap] = [self._replace]
+        self.reloader = Reloader(
+            config.path,
+            lambda: self.config,
+            staging(environ, lambda: self.snapshot, self.money.define, self.swaps),
+        )
+        self.background.add("reload", EVERY_S, self.reloader.look)
+
+    def _replace(self, old: Snapshot, new: Snapshot) -> None:
+        self.snapshot = new
+        self.health.use(new.pool, settings_of(new.config.health))
 
     def begin(self) -> None:
         """Start the work beside the requests, if an event loop is running and none has it yet."""
         self.background.begin()
+        self.reloader.on_hangup()
 
     # -- what the file in force says; a request in flight asks the snapshot of its exchange
 

@@ -6,6 +6,7 @@ Never changed: a reload puts another one in its place, and a request keeps the o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from plugins._keyring import Keyring
 from plugins._names import group_of
@@ -41,6 +42,9 @@ class Snapshot:
             for one in group.deployments
             if one.provider is None
         }
+
+        # How LiteLLM's Router knows its deployments; kept when this snapshot is replaced.
+        self.litellm: dict[str, dict[str, Any]] = {}
 
     def group_of(self, model: object) -> Group | None:
         """Return our group behind *model*, which may be an alias and carry an input type."""

@@ -21,6 +21,7 @@ from plugins import _lead, _litellm, _runtime, budget
 from plugins._door import Door, Message, Receive, Scope, Send
 from plugins._errors import TurnedDown
 from plugins._foreign import translate
+from plugins._snapshot import Snapshot
 from router_config import ConfigError
 
 __all__ = ["Gateway", "app", "handler"]
@@ -60,6 +61,9 @@ class Gateway(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
                 # In another group (a fallback): LiteLLM walks there when this level ends, and it
                 # does not retry a level, nor wait, after a 404.
                 raise _lead.move_on(model)
+            if not found and chosen.id in exchange.snapshot.litellm:
+                # A reload took it out, but this request began before that.
+                found = [exchange.snapshot.litellm[chosen.id]]
             if not found:
                 filtered = TurnedDown("filtered", "left out by a callback of LiteLLM's")
                 exchange.plan.turn_down(chosen, filtered, made_calls=True)
@@ -121,7 +125,7 @@ class _App:
         # An ASGI server imports this module before LiteLLM knows its config file, so the start
         # that the callback form makes at import is made here.
         try:
-            _runtime.start()
+            _start()
         except (_runtime.StartError, ConfigError) as error:
             await receive()
             await send({"type": "lifespan.startup.failed", "message": str(error)})
@@ -149,6 +153,19 @@ async def _life() -> AsyncIterator[None]:
     await _runtime.current().aclose()
 
 
+def _start(path: str | None = None) -> _runtime.Runtime:
+    runtime = _runtime.start(path)
+    if _renew not in runtime.swaps:
+        runtime.swaps.append(_renew)
+    return runtime
+
+
+def _renew(old: Snapshot, new: Snapshot) -> None:
+    """Put LiteLLM's Router in step with a reloaded configuration."""
+    old.litellm = _litellm.served()
+    _litellm.renew(old.config.raw, new.config.raw)
+
+
 def _install() -> Gateway:
     """Start the runtime and put the door in place; runs while LiteLLM loads its callbacks."""
     warning = _litellm.check_release()
@@ -156,7 +173,7 @@ def _install() -> Gateway:
         log.warning("%s", warning)
     path = _litellm.config_path()
     if path is not None:
-        runtime = _runtime.start(path)
+        runtime = _start(path)
         _litellm.wrap_app(_FrontDoor)
         runtime.begin()  # LiteLLM loads callbacks inside the event loop that will serve
     # LiteLLM's 700,000 objects live as long as the process. A full collection that walks through

@@ -57,7 +57,7 @@ TABLE: dict[str, dict[str, str]] = {
         "": "",
         # Public files: what LiteLLM loads.
         "budget": "_errors _exchange _lead _plain _pool _runtime",
-        "gateway": "_door _errors _foreign _lead _litellm _runtime budget router_config",
+        "gateway": "_door _errors _foreign _lead _litellm _runtime _snapshot budget router_config",
         "keys": "_consumer _errors _foreign _litellm _runtime",
         "matryoshka": "_apart _lead _litellm _plain _reply _runtime",
         "provider": "_errors _lead _litellm _runtime",
@@ -70,9 +70,9 @@ TABLE: dict[str, dict[str, str]] = {
         # The composition root.
         "_background": "",
         "_runtime": "_admission _attempt _attempt_log _background _budgets _errors _exchange"
-        " _health _health_rules _keyring _ledger _ledger_open _logs _money _names _observe"
-        " _parity_reference _plan _pool _presence _readiness _request _request_log _round _slots"
-        " _snapshot _steer _wire router_config",
+        " _health _health_rules _keyring _ledger _ledger_open _logs _money _observe"
+        " _parity_reference _plan _pool _presence _readiness _reload _renewal _request _request_log"
+        " _round _slots _snapshot _steer _wire router_config",
         # One request: asked, planned, picked, attempted, answered.
         "_admission": "_apart _errors _ledger _plan _pool _request _space _tokens router_config",
         "_attempt": "_apart _dialects _errors _ledger _pool _vectors",
@@ -119,6 +119,8 @@ TABLE: dict[str, dict[str, str]] = {
         "_alerts": "_ledger",
         "_money": "_alerts _attempt _errors _ledger _pool",
         "_readiness": "_budgets _ledger _ledger_open _pool _tokens router_config",
+        "_reload": "router_config",
+        "_renewal": "_ledger _readiness _snapshot router_config",
         "_snapshot": "_keyring _names _parity_reference _pool _readiness router_config",
         "_steer": "_exchange _plan _request",
         # Money: the contract, its arithmetic, and one store per group of modules.
