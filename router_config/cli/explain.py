@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router_config.cli.common import add_config, config_path
@@ -29,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument("--tokens", type=int, default=1, help="tokens of the longest input")
     parser.add_argument("--region", choices=["eu"], help="as for a key with this region")
+    parser.add_argument(
+        "--against", metavar="FILE", type=Path, help="an edited config: show what it would change"
+    )
     parser.add_argument("--format", choices=["text", "json"], default="text")
 
 
@@ -38,11 +42,13 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         config = load(config_path(args))
+        edited = load(args.against) if args.against is not None else None
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
     group = _group_of(config, args.model)
-    if group is None:
+    after = _group_of(edited, args.model) if edited is not None else None
+    if group is None and after is None:
         known = ", ".join(config.groups)
         if config.aliases:
             known += f", and the aliases {', '.join(config.aliases)}"
@@ -50,6 +56,10 @@ def run(args: argparse.Namespace) -> int:
             f"qwen3-router explain: no model group {args.model!r}; there are: {known}",
             file=sys.stderr,
         )
+        return 2
+    if edited is not None:
+        return _against(args, (config, group), (edited, after))
+    if group is None:
         return 2
     rooms, unread = read_rooms(config)
     ranks = _ranks(config, group, args.tokens, args.region, rooms)
@@ -59,6 +69,24 @@ def run(args: argparse.Namespace) -> int:
         print(_text(group, ranks, rooms))
         if rooms is None and any(rank.candidate.budgets for rank in ranks):
             print(f"\nWhat is left of the budgets was not read: {unread}.")
+    return 0
+
+
+def _against(args: argparse.Namespace, *sides: tuple[Config, Group | None]) -> int:
+    """Print what differs between two configurations for one group."""
+    from router_config.cli.against import compare, text
+
+    told: list[Any] = []
+    for config, group in sides:
+        rooms, _ = read_rooms(config)
+        ranks = _ranks(config, group, args.tokens, args.region, rooms) if group else []
+        told += [group, _rows(ranks, rooms)]
+    found = compare(*told)
+    if args.format == "json":
+        print(json.dumps(found, indent=2, default=str))
+    else:
+        files = (str(config_path(args)), str(args.against))
+        print(text(args.model, found, files))
     return 0
 
 
