@@ -10,13 +10,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
-from plugins._ledger import Amount
+from plugins._ledger import Amount, Budget, Posting
+from plugins._ledger_sqlite import SqliteLedger
 from router_config.sandbox import Sandbox
 from tests.processes import descendants
 from tests.proxy import reference
@@ -50,6 +52,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             "RECORDED": str(folder / "recorded.jsonl"),
         }
         config = setup.write(folder / "config.yaml")
+        asyncio.run(spend_long_ago(folder / "state"))
         with running(config, folder / "proxy.log", environ=environ) as proxy:
             yield House(proxy, box, folder / "state", folder / "recorded.jsonl")
             printed = proxy.log()
@@ -309,6 +312,43 @@ def test_the_cost_of_a_request_in_parts_is_told_once_and_as_a_whole(house: House
     paid = billed(house.box, "siliconflow").nano_usd + billed(house.box, "nebius").nano_usd
     assert paid == 256 * 40 + 768 * 30
     house.assert_cost(got, paid)
+
+
+# -- between requests
+
+
+OLD = Budget("long-ago", "lifetime", tokens=1000)
+
+
+async def spend_long_ago(state: Path) -> None:
+    """Leave postings of three days of a month ago in the ledger, before the proxy starts."""
+    at = time.time() - 33 * 86_400
+    ledger = SqliteLedger(state / "ledger.db", wall=lambda: at)
+    await ledger.define([OLD])
+    for _ in range(30):
+        await ledger.settle(await ledger.reserve([OLD.name], Amount(tokens=9), 60), Amount(0, 7, 1))
+        at += 8640
+    await ledger.close()
+
+
+def test_the_running_proxy_adds_old_postings_up_by_day(house: House) -> None:
+    async def postings() -> list[Posting]:
+        ledger = SqliteLedger(house.state / "ledger.db")
+        try:
+            assert await ledger.check() == []
+            return await ledger.postings(budget=OLD.name)
+        finally:
+            await ledger.close()
+
+    ends = time.monotonic() + 60
+    found = asyncio.run(postings())
+    while any(one.kind != "folded" for one in found):
+        assert time.monotonic() < ends
+        time.sleep(0.5)
+        found = asyncio.run(postings())
+    assert 3 <= len(found) <= 4
+    assert sum((one.amount for one in found), Amount()) == Amount(0, 30 * 7, 30)
+    assert room(house.state, OLD.name).spent == Amount(0, 30 * 7, 30)
 
 
 # -- the disk is full

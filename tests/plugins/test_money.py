@@ -1,0 +1,210 @@
+"""Money around an attempt, on a real ledger with a clock of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from plugins._attempt import Attempt, Outcome
+from plugins._background import Background
+from plugins._errors import Fault, ProviderFault, TurnedDown, Unavailable
+from plugins._ledger import Amount, Budget
+from plugins._ledger_open import quota
+from plugins._ledger_sqlite import SqliteLedger
+from plugins._money import Money
+from plugins._pool import Candidate
+from tests.plugins.ledger_stores import Wall
+from tests.plugins.plans import candidate
+
+DAY_S = 86_400.0
+TIMED_OUT = ProviderFault(Fault.TIMEOUT, "no answer")
+
+
+class Case:
+    """A ledger of one test, and what a request does with it."""
+
+    def __init__(self, path: Path) -> None:
+        self.wall = Wall()
+        self.ledger = SqliteLedger(path, wall=self.wall)
+        self.money = Money(self.ledger, self.wall)
+
+    def call(
+        self, *budgets: Budget, price: str = "0.01", tokens: int = 1000, clients: bool = False
+    ) -> Attempt:
+        """Return an attempt whose worst case is *tokens* and 21 more."""
+        own: Candidate = replace(
+            candidate("d", usd_per_million_tokens=price), budgets=() if clients else budgets
+        )
+        return Attempt("req", own, None, budgets if clients else (), 1, tokens)
+
+    def done(self, attempt: Attempt, tokens: int | None = None) -> Outcome:
+        """Return the outcome of a call that was billed."""
+        counted = attempt.tokens if tokens is None else tokens
+        return Outcome(None, counted, attempt.candidate.cost_nano_usd(counted), True, 0.1)
+
+    async def spent(self, name: str) -> Amount:
+        (room,) = await self.ledger.rooms([name])
+        return room.spent
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[Case]:
+    case = Case(path / "ledger.db")
+    try:
+        yield case
+        assert await case.ledger.check() == []
+    finally:
+        await case.ledger.close()
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_hold_keeps_the_price_it_was_made_at(tmp_path: Path, answered: bool) -> None:
+    async def test() -> None:
+        async with opened(tmp_path) as case:
+            account = Budget("b", "lifetime", nano_usd=100_000)
+            before = case.call(account)
+            await case.money.before(before)
+            dearer = case.call(account, price="0.05")  # the catalogue's price has changed
+            await case.money.before(dearer)
+            (room,) = await case.ledger.rooms(["b"])
+            assert room.held.nano_usd == 1021 * 10 + 1021 * 50
+            outcome = case.done(before) if answered else Outcome(TIMED_OUT, 1000, 10_000, True, 1.0)
+            await case.money.after(before, outcome)
+            await case.money.after(dearer, case.done(dearer))
+            case.wall.at += 3600
+            await case.money.sweep()
+            worst = 1000 if answered else 1021  # of an unknown outcome
+            assert (await case.spent("b")).nano_usd == worst * 10 + 1000 * 50
+
+    run(test)
+
+
+def test_a_provider_that_counts_more_is_booked_in_full(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with opened(tmp_path) as case:
+            attempt = case.call(Budget("b", "month", tokens=1100))
+            await case.money.before(attempt)
+            await case.money.after(attempt, case.done(attempt, tokens=1200))
+            assert await case.spent("b") == Amount(12_000, 1200, 1)
+            with pytest.raises(TurnedDown):
+                await case.money.before(case.call(Budget("b", "month", tokens=1100), tokens=1))
+
+    run(test)
+
+
+def test_a_client_is_told_when_its_budget_starts_again(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with opened(tmp_path) as case:
+            case.wall.at = 1_796_083_199.0  # 2026-11-30T23:59:59Z
+            key = Budget("key:a", "month", tokens=1021)
+            first = case.call(key, clients=True)
+            await case.money.before(first)
+            await case.money.after(first, case.done(first))
+            with pytest.raises(Unavailable) as refused:
+                await case.money.before(case.call(key, clients=True))
+            assert (refused.value.status, refused.value.code) == (429, "budget_exceeded")
+            assert refused.value.resets_at == 1_796_083_200
+            case.wall.at += 2
+            await case.money.before(case.call(key, clients=True))  # in December
+
+    run(test)
+
+
+def test_a_refusal_is_believed_for_a_second_and_a_smaller_call_is_asked_for(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with opened(tmp_path) as case:
+            account = Budget("b", "lifetime", tokens=1500)
+            attempt = case.call(account)
+            await case.money.before(attempt)
+            await case.money.after(attempt, case.done(attempt))
+            with pytest.raises(TurnedDown):
+                await case.money.before(case.call(account))
+            own = attempt.candidate
+            assert case.money.no_room(own, 1, 1000) == "budget b has no room"
+            assert case.money.no_room(own, 1, 100) is None
+            await case.ledger.adjust("b", Amount(tokens=-900), "refund", "ann")
+            assert case.money.no_room(own, 1, 1000) is not None
+            case.wall.at += 1
+            assert case.money.no_room(own, 1, 1000) is None
+            await case.money.before(case.call(account))
+
+    run(test)
+
+
+def test_what_is_overdue_is_booked_and_told_without_any_request(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        async with opened(tmp_path) as case:
+            attempt = case.call(Budget("b", "day", tokens=1100))
+            await case.money.before(attempt)
+            case.wall.at += 60
+            with caplog.at_level(logging.WARNING, "qwen3_router.money"):
+                await _once(case.money.sweep)
+            assert (await case.spent("b")).tokens == 1021
+            told = [one.getMessage() for one in caplog.records if "alert" in one.getMessage()]
+            assert [line.partition("level=")[2][:3] for line in told] == ["50%", "80%"]
+
+    run(test)
+
+
+def test_postings_older_than_a_week_become_sums_of_days_and_nothing_else_changes(
+    tmp_path: Path,
+) -> None:
+    async def test() -> None:
+        async with opened(tmp_path) as case:
+            budgets = (Budget("b", "month"), quota("q", requests=9))
+            for _ in range(10 * 2):
+                attempt = case.call(*budgets)
+                await case.money.before(attempt)
+                await case.money.after(attempt, case.done(attempt))
+                case.wall.at += DAY_S / 2
+            before = await case.ledger.rooms()
+            assert len(await case.ledger.postings(budget="b")) == 20
+            await _once(lambda: case.money.fold(case.wall.at))
+            assert await case.ledger.rooms() == before
+            lines = await case.ledger.postings(budget="b")
+            kinds = [one.kind for one in lines]
+            assert (kinds.count("settlement"), kinds.count("folded")) == (14, 3)
+            assert sum(one.amount.tokens for one in lines) == 20_000
+
+    run(test)
+
+
+def test_the_books_are_left_alone_while_the_store_is_away(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with opened(tmp_path) as case:
+            await case.money.before(case.call(Budget("b", "day", tokens=10_000)))
+            path, hidden = case.ledger.path, tmp_path / "hidden"
+            path.rename(hidden)
+            await case.money.sweep()
+            await case.money.fold(case.wall.at)
+            hidden.rename(path)
+
+    run(test)
+
+
+async def _once(work: Callable[[], Awaitable[None]]) -> None:
+    """Let *work* be done beside the requests, as the running proxy does, one time."""
+    finished = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        if seconds:
+            finished.set()
+            await asyncio.Event().wait()
+
+    jobs = Background(sleep)
+    jobs.add("upkeep", 60.0, work)
+    jobs.begin()
+    await finished.wait()
+    await jobs.aclose()
