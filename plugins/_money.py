@@ -59,17 +59,30 @@ class Money:
         self._clock = clock
         self._open: dict[int, Reservation] = {}
         self._defined: dict[str, Budget] = {}
+        self._replaced: frozenset[Budget] = frozenset()  # by the newest configuration
         self._full: dict[str, tuple[Refusal, float]] = {}
         self._told: dict[str, float] = {}
 
     async def define(self, budgets: Iterable[Budget]) -> None:
-        """Make *budgets* known to the store, those that are new to this process or have changed."""
-        new = [one for one in budgets if self._defined.get(one.name) != one]
+        """Make *budgets* known to the store, those that are new to this process.
+
+        A request that began under an earlier configuration does not bring its limits back.
+        """
+        new = [
+            one
+            for one in budgets
+            if self._defined.get(one.name) != one and one not in self._replaced
+        ]
         if new:
             await self.ledger.define(new)
-            self._defined.update({one.name: one for one in new})
-            for one in new:  # a raised limit makes room
-                self._full.pop(one.name, None)
+            self._defined.update((one.name, one) for one in new)
+
+    async def follow(self, budgets: Sequence[Budget]) -> None:
+        """Put the limits of a new configuration in force; those of `key:*` follow when met."""
+        await self.ledger.define(budgets)
+        self._replaced = frozenset(self._defined.values()) - frozenset(budgets)
+        self._defined = {one.name: one for one in budgets}
+        self._full.clear()
 
     def no_room(self, candidate: Candidate, inputs: int, tokens: int) -> str | None:
         """Return which budget of *candidate* is known to have no room for a call, or None."""
@@ -179,6 +192,7 @@ class Money:
             return await self.ledger.reserve(names, most, ttl_s, note=note)
         except UnknownBudget:  # the store lost its data since, and an operator accepted that
             self._defined.clear()
+            self._replaced = frozenset()
             await self.define(budgets)
             return await self.ledger.reserve(names, most, ttl_s, note=note)
 

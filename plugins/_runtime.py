@@ -102,7 +102,7 @@ class Runtime:
         self.reloader = Reloader(
             config.path,
             lambda: self.config,
-            staging(environ, lambda: self.snapshot, self.money.define, self.swaps),
+            staging(environ, lambda: self.snapshot, self.money.follow, self.swaps),
         )
         self.background.add("reload", EVERY_S, self.reloader.look)
 

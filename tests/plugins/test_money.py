@@ -141,6 +141,30 @@ def test_a_refusal_is_believed_for_a_second_and_a_smaller_call_is_asked_for(tmp_
     run(test)
 
 
+def test_a_new_limit_holds_also_against_requests_that_began_before(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with opened(tmp_path) as case:
+            account, key = Budget("b", "month", tokens=9000), Budget("key:a", "day", tokens=9000)
+            before = case.call(account, key)
+            await case.money.before(before)
+            await case.money.after(before, case.done(before))
+            lower = replace(account, tokens=500)  # less than is spent
+            await case.money.follow([lower])
+            for old_or_new in (account, lower):
+                with pytest.raises(TurnedDown):
+                    await case.money.before(case.call(old_or_new))
+            # A row of `key:*` follows when somebody brings its new limit, and does not go back.
+            await case.money.before(case.call(key))
+            for old_or_new in (replace(key, tokens=500), key):
+                with pytest.raises(TurnedDown):
+                    await case.money.before(case.call(old_or_new, tokens=1))
+            await case.money.follow([account])  # and back: nothing is lost
+            assert await case.spent("b") == Amount(10_000, 1000, 1)
+            await case.money.before(case.call(account))
+
+    run(test)
+
+
 def test_what_is_overdue_is_booked_and_told_without_any_request(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

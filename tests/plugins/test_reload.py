@@ -18,7 +18,7 @@ model_list:
     litellm_params: {{model: qwen3/scaleway, api_key: os.environ/SCW_SECRET_KEY, order: {order}}}
     model_info: {{id: one, mode: embedding}}
 litellm_settings:
-  callbacks: [plugins.gateway.handler, plugins.matryoshka.handler]
+  callbacks: [plugins.gateway.handler, plugins.budget.handler, plugins.matryoshka.handler]
   custom_provider_map:
     - {{provider: qwen3, custom_handler: plugins.provider.handler}}
 router_settings: {{num_retries: 0, disable_cooldowns: true}}
