@@ -6,11 +6,13 @@ Public files are what a LiteLLM config names; each exports a `handler`:
     budget.py       callback: money of the calls that LiteLLM makes itself
     matryoshka.py   callback: exact `dimensions` and `encoding_format`, replies as ready bytes
     provider.py     provider `qwen3/`: one attempt on one deployment
+    health.py       callback: nobody who is out is called
     keys.py         custom_auth: keys declared in YAML
 
 A request's way through the private ones: `_door` → `_request` (what was asked) → `_admission`
 (rights, counts) → `_plan` (its state) → `_pick` (who is next) → `_round` (chunks) → `_attempt`
 (one wire call: `_dialects`, `_wire`, `_vectors`) → `_reply` (bytes). `_runtime` puts them together;
+`_health` (over `_ejections`) keeps sick endpoints out, and `_ready` tells who balances load;
 `_lead` and `_litellm` are the only private ones that know LiteLLM; `_background` runs what is done
 beside the requests.
 """

@@ -137,7 +137,8 @@ class Case:
             if trial or abs(now - self._proved) >= _TRIAL_EVERY_S:
                 self._proofs += 1
                 self._proved = now
-                self._next_trial = now if trial else self._next_trial
+                if trial:
+                    self._next_trial = self._next_lasting = now
                 self.next_probe = min(self.next_probe, now + _TRIAL_EVERY_S)
             if self._proofs >= self.rules.rise:
                 self._return(now, self._me)

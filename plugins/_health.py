@@ -116,6 +116,17 @@ class Health:
             for one in self._pool.get(group, ())
         )
 
+    def why_none(self, candidates: Iterable[Candidate]) -> str | None:
+        """Return why none of *candidates* is in service, or None if one is."""
+        reasons = []
+        for one in candidates:
+            standing = self.standing(one.endpoint.key)
+            why = standing.words() if standing and standing.is_out else self.unproven(one)
+            if one.off is None and why is None:
+                return None
+            reasons.append(one.off or why or "")
+        return "; ".join(dict.fromkeys(reasons)) or None
+
     def due(self, now: float | None = None) -> list[str]:
         """Return the keys of the endpoints that a probe could bring back now."""
         now = self._now(now)

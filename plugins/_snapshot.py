@@ -62,8 +62,8 @@ class Snapshot:
         """Return the deployment of a group that LiteLLM serves by itself, by *model* and base."""
         return self._plain.get((model, api_base.rstrip("/") if api_base else None))
 
-    def why_off(self, provider: str, api_base: str | None) -> str | None:
-        """Return why no deployment of *provider* at *api_base* is on, or None if one is."""
+    def at(self, provider: str, api_base: str | None) -> list[Candidate]:
+        """Return the deployments of *provider* at *api_base*, as LiteLLM names what it checks."""
         bases = [
             (one, one.endpoint.target.api_base)
             for one in self._by_id.values()
@@ -75,6 +75,11 @@ class Snapshot:
         found = [one for one, base in bases if base == wanted]
         if not wanted and not found:
             found = [one for one, _ in bases]
+        return found
+
+    def why_off(self, provider: str, api_base: str | None) -> str | None:
+        """Return why no deployment of *provider* at *api_base* is on, or None if one is."""
+        found = self.at(provider, api_base)
         if any(one.off is None for one in found):
             return None
         return why_off(found) or "not a deployment of this router"

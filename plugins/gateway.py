@@ -21,6 +21,7 @@ from plugins import _lead, _litellm, _runtime, budget
 from plugins._door import Door, Message, Receive, Scope, Send
 from plugins._errors import TurnedDown
 from plugins._foreign import translate
+from plugins._ready import Ready
 from plugins._snapshot import Snapshot
 from router_config import ConfigError
 
@@ -104,7 +105,7 @@ class Gateway(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
 
 class _FrontDoor(Door):
     def __init__(self, inner: Any) -> None:
-        super().__init__(inner, _runtime.current, _litellm.knows_model)
+        super().__init__(Ready(inner, _runtime.current), _runtime.current, _litellm.knows_model)
         _lead.door_is_there()
 
 

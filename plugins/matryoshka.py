@@ -86,11 +86,13 @@ def _without_plan(kwargs: dict[str, Any]) -> dict[str, Any] | None:
 def _probe(kwargs: dict[str, Any]) -> dict[str, Any] | None:
     """Let LiteLLM's /health answer itself: a look at our groups must not cost anything."""
     model, api_base = str(kwargs.get("model")), kwargs.get("api_base")
-    candidate = _runtime.current().snapshot.plain(model, api_base)
+    runtime = _runtime.current()
+    candidate = runtime.snapshot.plain(model, api_base)
     if candidate is None:
         return None
-    if candidate.off is not None:
-        raise _lead.off(model, candidate.off)
+    off = candidate.off or runtime.health.why_none([candidate])
+    if off is not None:
+        raise _lead.off(model, off)
     return {**kwargs, "mock_response": [0.0]}
 
 

@@ -76,7 +76,9 @@ def _probe(provider: str, api_base: str | None, model_response: Any) -> Any:
 
     LiteLLM does not say which deployment it probes, so all with that provider and base answer.
     """
-    off = _runtime.current().snapshot.why_off(provider, api_base)
+    runtime = _runtime.current()
+    off = runtime.snapshot.why_off(provider, api_base)
+    off = off or runtime.health.why_none(runtime.snapshot.at(provider, api_base))
     if off is not None:
         raise _lead.off(provider, off)
     model_response.model = provider

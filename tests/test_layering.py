@@ -57,7 +57,9 @@ TABLE: dict[str, dict[str, str]] = {
         "": "",
         # Public files: what LiteLLM loads.
         "budget": "_errors _exchange _lead _plain _pool _runtime",
-        "gateway": "_door _errors _foreign _lead _litellm _runtime _snapshot budget router_config",
+        "gateway": "_door _errors _foreign _lead _litellm _ready _runtime _snapshot budget"
+        " router_config",
+        "health": "_lead _runtime",
         "keys": "_consumer _errors _foreign _litellm _runtime",
         "matryoshka": "_apart _lead _litellm _plain _reply _runtime",
         "provider": "_errors _lead _litellm _runtime",
@@ -67,6 +69,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_foreign": "_errors",
         "_lead": "_admission _consumer _errors _exchange _runtime",
         "_litellm": "",
+        "_ready": "_runtime",
         # The composition root.
         "_background": "",
         "_runtime": "_admission _attempt _attempt_log _background _budgets _errors _exchange"

@@ -12,10 +12,10 @@ from typing import Any
 from router_config.cli.insertion import Insertions, MergeError
 from router_config.cli.selection import chunks, members, section, select
 from router_config.cli.spans import load
+from router_config.rules.wiring import ADVISED, CALLBACKS
 
 __all__ = ["MergeError", "merge"]
 
-_CALLBACKS = ("plugins.gateway.handler", "plugins.budget.handler", "plugins.matryoshka.handler")
 _PROVIDER = {"provider": "qwen3", "custom_handler": "plugins.provider.handler"}
 _ROUTER = "embedding_router"
 
@@ -42,7 +42,7 @@ def _wiring(file: Insertions) -> None:
     callbacks = file.get(("litellm_settings", "callbacks"))
     if isinstance(callbacks, str):
         raise MergeError(f"litellm_settings.callbacks is a single name: write [{callbacks}]")
-    absent = [name for name in _CALLBACKS if name not in (callbacks or ())]
+    absent = [name for name in (*CALLBACKS, *ADVISED) if name not in (callbacks or ())]
     if absent:
         lines = "".join(f"- {name}\n" for name in absent)
         file.extend(("litellm_settings", "callbacks"), absent, lines)

@@ -12,9 +12,13 @@ from ..problems import Finding
 from ..shape import OWN_PREFIX
 from .subject import Rule, Subject, mapping
 
-__all__ = ["RULES"]
+__all__ = ["ADVISED", "CALLBACKS", "RULES"]
 
-_CALLBACKS = ("plugins.gateway.handler", "plugins.budget.handler", "plugins.matryoshka.handler")
+CALLBACKS = ("plugins.gateway.handler", "plugins.budget.handler", "plugins.matryoshka.handler")
+# Without these the router works, but less of it.
+ADVISED = {
+    "plugins.health.handler": "LiteLLM's own calls may reach a deployment that is out",
+}
 _ADDED = "plugins.budget.handler"  # at start, with a warning: a budget is never off
 _PROVIDER = "plugins.provider.handler"
 _AUTH = "plugins.keys.handler"
@@ -23,10 +27,10 @@ _EMBEDDINGS = re.compile(r"(/v1)?/embeddings|/(engines|openai/deployments)/.*/em
 
 def callbacks_are_wired(subject: Subject) -> Iterator[Finding]:
     written = subject.litellm.callbacks or []
-    missing = [name for name in _CALLBACKS if name not in written]
+    missing = [name for name in CALLBACKS if name not in written]
     if subject.deployments and missing and not _broken(subject, "callbacks"):
         what = f"callbacks without {', '.join(missing)}"
-        fix = f"paste: callbacks: [{', '.join([*_CALLBACKS, *_others(written)])}]"
+        fix = f"paste: callbacks: [{', '.join([*CALLBACKS, *ADVISED, *_others(written)])}]"
         path = ("litellm_settings", "callbacks") if written else ("litellm_settings",)
         if missing == [_ADDED]:
             yield Finding(path, f"{what}, which is added at start", fix, "warning")
@@ -35,7 +39,18 @@ def callbacks_are_wired(subject: Subject) -> Iterator[Finding]:
 
 
 def _others(written: list[str]) -> list[str]:
-    return [name for name in written if name not in _CALLBACKS]
+    return [name for name in written if name not in CALLBACKS and name not in ADVISED]
+
+
+def advised_callbacks_are_wired(subject: Subject) -> Iterator[Finding]:
+    written = subject.litellm.callbacks or []
+    if not subject.deployments or any(name not in written for name in CALLBACKS if name != _ADDED):
+        return
+    for name, loss in ADVISED.items():
+        if name not in written:
+            fix = f"paste: callbacks: [{', '.join([*CALLBACKS, *ADVISED, *_others(written)])}]"
+            what = f"callbacks without {name}: {loss}"
+            yield Finding(("litellm_settings", "callbacks"), what, fix, "warning")
 
 
 def provider_is_wired(subject: Subject) -> Iterator[Finding]:
@@ -96,6 +111,7 @@ def _broken(subject: Subject, name: str) -> bool:
 
 RULES: tuple[Rule, ...] = (
     callbacks_are_wired,
+    advised_callbacks_are_wired,
     provider_is_wired,
     keys_are_wired,
     master_key_is_named,

@@ -20,6 +20,7 @@ import yaml
 
 from plugins._ledger import Ledger, Room
 from plugins._ledger_sqlite import SqliteLedger
+from router_config.rules.wiring import ADVISED
 from router_config.sandbox import Sandbox
 from tests.proxy import reference
 from tests.proxy.harness import MASTER_KEY, PLAIN
@@ -104,6 +105,7 @@ class Setup:
                     *(["plugins.budget.handler"] if self.wired else []),
                     "plugins.gateway.handler",
                     "plugins.matryoshka.handler",
+                    *ADVISED,
                     *self.callbacks,
                 ],
                 "custom_provider_map": [

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from router_config.rules.wiring import ADVISED, CALLBACKS
 from router_config.sandbox import Sandbox
 
 __all__ = [
@@ -180,11 +181,7 @@ def _config(box: Sandbox) -> dict[str, Any]:
             },
         },
         "litellm_settings": {
-            "callbacks": [
-                "plugins.gateway.handler",
-                "plugins.budget.handler",
-                "plugins.matryoshka.handler",
-            ],
+            "callbacks": [*CALLBACKS, *ADVISED],
             "custom_provider_map": [
                 {"provider": "qwen3", "custom_handler": "plugins.provider.handler"}
             ],

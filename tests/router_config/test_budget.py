@@ -25,7 +25,9 @@ model_list:
     litellm_params: {model: qwen3/scaleway, api_key: os.environ/SCW_SECRET_KEY, order: 2}
     model_info: {id: scaleway, mode: embedding, budget: scaleway-free}
 litellm_settings:
-  callbacks: [plugins.gateway.handler, plugins.budget.handler, plugins.matryoshka.handler]
+  callbacks:
+    [plugins.gateway.handler, plugins.budget.handler, plugins.matryoshka.handler,
+     plugins.health.handler]
   custom_provider_map: [{provider: qwen3, custom_handler: plugins.provider.handler}]
 router_settings: {num_retries: 0, disable_cooldowns: true}
 general_settings:

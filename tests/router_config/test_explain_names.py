@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from router_config.cli import main
+from router_config.rules.wiring import ADVISED, CALLBACKS
 
 
 @pytest.fixture
@@ -24,11 +25,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             for group, provider in [("one", "deepinfra"), ("two", "nebius")]
         ],
         "litellm_settings": {
-            "callbacks": [
-                "plugins.gateway.handler",
-                "plugins.budget.handler",
-                "plugins.matryoshka.handler",
-            ],
+            "callbacks": [*CALLBACKS, *ADVISED],
             "custom_provider_map": [
                 {"provider": "qwen3", "custom_handler": "plugins.provider.handler"}
             ],

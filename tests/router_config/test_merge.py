@@ -14,6 +14,7 @@ from router_config import SHIPPED_CONFIG, check
 from router_config.cli import main
 from router_config.cli.merge import MergeError, merge
 from router_config.cli.selection import select, variables
+from router_config.rules.wiring import ADVISED, CALLBACKS
 
 SHIPPED = SHIPPED_CONFIG.read_text(encoding="utf-8")
 KEY = "sk-2f6c1b7e9a0d4c58b3e1"
@@ -53,9 +54,7 @@ def assert_merged(before: str, after: str) -> None:
     assert set(ids) >= {entry["model_info"]["id"] for entry in WANTED["model_list"]}
     listed = old.get("model_list") or []
     assert new["model_list"][: len(listed)] == listed
-    assert {"plugins.gateway.handler", "plugins.matryoshka.handler"} <= set(
-        new["litellm_settings"]["callbacks"]
-    )
+    assert {*CALLBACKS, *ADVISED} <= set(new["litellm_settings"]["callbacks"])
     for name, value in old.items():
         if isinstance(value, dict):
             kept = {key: new[name][key] for key, one in value.items() if one not in (None, [], {})}

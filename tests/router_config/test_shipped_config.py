@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 
 from router_config.catalogue import Provider, load_catalogue
 from router_config.loader import check
+from router_config.rules.wiring import ADVISED, CALLBACKS
 
 PATH = Path(__file__).parents[2] / "router_config" / "config.yaml"
 TEXT = PATH.read_text(encoding="utf-8")
@@ -213,11 +214,7 @@ def test_litellm_neither_repeats_calls_nor_takes_deployments_out() -> None:
 
 def test_the_handlers_are_wired() -> None:
     settings = CONFIG["litellm_settings"]
-    assert settings["callbacks"] == [
-        "plugins.gateway.handler",
-        "plugins.budget.handler",
-        "plugins.matryoshka.handler",
-    ]
+    assert settings["callbacks"] == [*CALLBACKS, *ADVISED]
     assert settings["custom_provider_map"] == [
         {"provider": "qwen3", "custom_handler": "plugins.provider.handler"}
     ]
