@@ -1,217 +1,151 @@
-"""`qwen3-router bench`: our path against plain LiteLLM's, in one run on this machine, as ratios.
+"""`qwen3-router bench`: our gateway against plain LiteLLM, in one run on this machine, as ratios.
 
-One proxy process serves all subjects over one static upstream: an `openai/` deployment is plain
-LiteLLM's path, `qwen3/` deployments are ours. Absolute numbers depend on the machine and on what
-else runs there; only the ratios of one run say something.
+A static upstream, LiteLLM's own proxy and ours are started side by side and asked one after the
+other. Absolute numbers depend on the machine and on what else runs there; only the ratios of one
+run say something.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import json
 import os
-import secrets
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from router_config.cli.child import free_port, serving, wait_until_ready
+from router_config.cli import not_installed
 
 __all__ = ["HELP", "add_arguments", "run"]
 
-HELP = "measure our path against plain LiteLLM's, as ratios"
-
-_PLAIN = "plain"
-
-
-@dataclass(frozen=True, slots=True)
-class _Subject:
-    """What is measured: a model group of the bench config, or the upstream itself."""
-
-    name: str
-    model: str | None
-    fields: dict[str, Any]
-
-
-_SUBJECTS = (
-    _Subject("upstream itself, floats", None, {}),
-    _Subject("plain LiteLLM, 4096 floats", _PLAIN, {"encoding_format": "float"}),
-    _Subject("router, 4096 floats, float upstream", "ours-float", {}),
-    _Subject("router, 4096 floats, base64 upstream", "ours-base64", {}),
-    _Subject("router, 4096 base64, base64 upstream", "ours-base64", {"encoding_format": "base64"}),
-    _Subject("router, 1024 floats, base64 upstream", "ours-base64", {"dimensions": 1024}),
-    # The same but for money: what the ledger adds to a request is the difference.
-    _Subject("router, 4096 floats, with a budget", "ours-budget", {}),
-)
+HELP = "measure our gateway against plain LiteLLM, as ratios"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `bench`."""
-    parser.add_argument("--n", type=int, nargs="+", default=[1, 32], help="inputs per request")
+    parser.add_argument(
+        "--n", type=int, nargs="+", help="inputs per request (default: 1 32 256 2048)"
+    )
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=5.0, help="per subject (default: 5)")
+    parser.add_argument("--seconds", type=float, help="per subject (default: 4)")
+    parser.add_argument(
+        "--quick", action="store_true", help="n of 1 and 32, a second each, nothing beside"
+    )
+    parser.add_argument("--only", metavar="WORD", help="subjects with this word in their name")
     parser.add_argument("--format", choices=["text", "json"], default="text")
+    parser.add_argument(
+        "--profile",
+        metavar="FILE",
+        help="profile our proxy in place of the table: a py-spy flame graph, or cProfile's numbers "
+        "where py-spy is not installed",
+    )
+    parser.add_argument(
+        "--soak", type=float, metavar="MINUTES", help="load our proxy and watch its memory instead"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table; 1 if a subject did not answer."""
-    with tempfile.TemporaryDirectory(prefix="qwen3-router-bench-") as folder:
-        key = "sk-bench-" + secrets.token_hex(8)
-        config = Path(folder) / "config.yaml"
-        log = Path(folder) / "proxy.log"
-        with _upstream("float") as base, _upstream("base64") as base64:
-            config.write_text(json.dumps(_config(base, base64)))
-            port = free_port(0)
-            environ = {**os.environ, "BENCH_API_KEY": "none", "QWEN3_ROUTER_STATE": folder}
-            with serving(config, port, key, environ, log) as process:
-                if not wait_until_ready(process, port, log):
-                    return 1
-                rows = asyncio.run(_measure(args, base, port, key, process.pid))
+    """Print the table; 1 if a subject did not answer, 2 for wrong usage."""
+    for name in ("litellm", "uvicorn"):
+        missing = _missing(name)
+        if missing is not None:
+            print(f"qwen3-router bench: {missing}", file=sys.stderr)
+            return 1
+    counts = args.n or ([1, 32] if args.quick else [1, 32, 256, 2048])
+    if any(not 1 <= n <= 2048 for n in counts) or args.connections < 1:
+        print("qwen3-router bench: --n is from 1 to 2048, --connections 1 or more", file=sys.stderr)
+        return 2
+    from router_config.cli import bench_processes as processes
+    from router_config.cli import bench_rows, bench_watch
+
+    seconds = args.seconds or (1.0 if args.quick else 4.0)
+    # Words about the start do not belong into what a program reads.
+    aside = sys.stderr if args.format == "json" else sys.stdout
+    with contextlib.ExitStack() as stack, contextlib.redirect_stdout(aside):
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qwen3-bench-")))
+        base = stack.enter_context(processes.upstream("float"))
+        base64 = stack.enter_context(processes.upstream("base64"))
+        if args.profile is not None:
+            return bench_watch.profile(
+                folder, base, base64, Path(args.profile), counts[0], args.connections, seconds
+            )
+        router = stack.enter_context(processes.ours(folder, base, base64))
+        if router is None:
+            return 1
+        if args.soak is not None:
+            return bench_watch.soak(router, args.soak * 60, args.connections)
+        litellm = stack.enter_context(processes.plain(folder, base))
+        bare = None
+        if not args.quick:
+            bare = stack.enter_context(processes.ours(folder, base, base64, health=False))
+        if litellm is None or (bare is None and not args.quick):
+            return 1
+        bench = bench_rows.Bench(base, litellm, router, bare, seconds, args.connections)
+        rows = [
+            bench.measure(subject, n)
+            for n in counts
+            for subject in bench_rows.subjects(n, beside=not args.quick)
+            if args.only is None or args.only in subject.name
+        ]
+        extras = {} if args.quick else bench_rows.extras(bench, counts)
     if args.format == "json":
-        print(json.dumps(rows, indent=2))
+        print(json.dumps({"rows": rows, **extras}, indent=2))
     else:
-        print(_table(rows, args))
+        print(_head(args.connections, seconds))
+        print("\n".join([*_table(rows), *_said(extras)]))
     return 0 if all(row["failures"] == 0 and row["per_second"] > 0 for row in rows) else 1
 
 
-@contextlib.contextmanager
-def _upstream(encoding: str) -> Iterator[str]:
-    """Start the static upstream and yield its base URL."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "router_config.sandbox.static", "--encoding", encoding],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        try:
-            yield str(json.loads(process.stdout.readline())["base"])
-        finally:
-            process.terminate()
+def _missing(package: str) -> str | None:
+    """Return how to install *package* if it is not there."""
+    from importlib.util import find_spec
+
+    return None if find_spec(package) is not None else not_installed(package)
 
 
-def _config(base: str, base64: str) -> dict[str, Any]:
-    """Return the bench config; JSON is YAML, and nothing here is for people to edit."""
-
-    def deployment(group: str, model: str, api_base: str, **info: Any) -> dict[str, Any]:
-        params = {"model": model, "api_base": api_base, "api_key": "os.environ/BENCH_API_KEY"}
-        return {
-            "model_name": group,
-            "litellm_params": params,
-            "model_info": {"id": group, "mode": "embedding", **info},
-        }
-
-    return {
-        "model_list": [
-            deployment("ours-float", "qwen3/openai", base, base64=False),
-            deployment("ours-base64", "qwen3/openai", base64, base64=True),
-            deployment(
-                "ours-budget",
-                "qwen3/openai",
-                base64,
-                base64=True,
-                budget="bench",
-                input_cost_per_token=0.0001,  # digits in JSON too
-            ),
-            deployment(_PLAIN, "openai/Qwen/Qwen3-Embedding-8B", base),
-        ],
-        "router_settings": {"num_retries": 0, "disable_cooldowns": True},
-        "litellm_settings": {
-            "callbacks": [
-                "plugins.gateway.handler",
-                "plugins.budget.handler",
-                "plugins.matryoshka.handler",
-            ],
-            "custom_provider_map": [
-                {"provider": "qwen3", "custom_handler": "plugins.provider.handler"}
-            ],
-        },
-        "general_settings": {
-            "master_key": "os.environ/LITELLM_MASTER_KEY",
-            "custom_auth": "plugins.keys.handler",
-        },
-        "embedding_router": {
-            "ledger": "sqlite",
-            "budgets": {"bench": {"usd": 1_000_000, "period": "lifetime"}},
-        },
-    }
-
-
-async def _measure(
-    args: argparse.Namespace, base: str, port: int, key: str, pid: int
-) -> list[dict[str, Any]]:
-    from router_config.cli.loadgen import drive
-
-    rows: list[dict[str, Any]] = []
-    for n in args.n:
-        texts = [f"Текст номер {i} о поиске документов." for i in range(n)]
-        for subject in _SUBJECTS:
-            body = {"model": subject.model or "upstream", "input": texts, **subject.fields}
-            url = f"{base}/embeddings" if subject.model is None else _url(port)
-            payload = json.dumps(body, ensure_ascii=False).encode()
-            headers = {"authorization": f"Bearer {key}"}
-            for seconds in (min(1.0, args.seconds), args.seconds):  # the first warms up
-                before = _cpu_s(pid)
-                least = 2 * args.connections if seconds == args.seconds else 1
-                got = await drive(
-                    url,
-                    payload,
-                    headers,
-                    connections=args.connections,
-                    seconds=seconds,
-                    least=least,
-                )
-                used = _cpu_s(pid) - before
-            replies = len(got.latencies_s)
-            rows.append(
-                {
-                    "n": n,
-                    "subject": subject.name,
-                    "plain": subject.model == _PLAIN,
-                    "per_second": got.per_second,
-                    "p50_ms": got.percentile_ms(0.5),
-                    "p99_ms": got.percentile_ms(0.99),
-                    "cpu_ms": used / replies * 1000 if replies and subject.model else None,
-                    "reply_bytes": got.reply_bytes,
-                    "failures": got.failures,
-                }
-            )
-    return rows
-
-
-def _url(port: int) -> str:
-    return f"http://127.0.0.1:{port}/v1/embeddings"
-
-
-def _cpu_s(pid: int) -> float:
-    """Return the CPU seconds of process *pid*; 0 where /proc does not tell."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return 0.0
-
-
-def _table(rows: Sequence[dict[str, Any]], args: argparse.Namespace) -> str:
-    head = (
-        f"{args.connections} connections, {args.seconds:g} s per subject, one worker; load "
-        f"generator and upstream share the {os.cpu_count()} cores\n"
+def _head(connections: int, seconds: float) -> str:
+    return (
+        f"{connections} connections, {seconds:g} s per subject, one worker; load generator and "
+        f"upstream share the {os.cpu_count()} cores. A client key, the ledger and health are on."
     )
-    names = (
-        f"{'n':>5}  {'subject':38} {'req/s':>9} {'× plain':>8} {'p50 ms':>8} {'p99 ms':>8} "
-        f"{'CPU ms':>7} {'failed':>6}"
-    )
-    lines = [head, names]
-    for row in rows:
-        plain = next(one["per_second"] for one in rows if one["n"] == row["n"] and one["plain"])
-        ratio = row["per_second"] / plain if plain else float("nan")
-        cpu = f"{row['cpu_ms']:.1f}" if row["cpu_ms"] is not None else "-"
-        lines.append(
-            f"{row['n']:>5}  {row['subject']:38} {row['per_second']:>9.1f} {ratio:>8.1f} "
-            f"{row['p50_ms']:>8.1f} {row['p99_ms']:>8.1f} {cpu:>7} {row['failures']:>6}"
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    lines = [
+        (
+            f"{'n':>5}  {'subject':42} {'req/s':>8} {'vectors/s':>9} {'× plain':>8} {'p50 ms':>8} "
+            f"{'p99 ms':>8} {'CPU ms':>8} {'RSS MB':>7} {'peak':>6} {'failed':>6}"
         )
-    return "\n".join(lines)
+    ]
+    plain = {row["n"]: row["per_second"] for row in rows if row["plain"]}
+    for row in rows:
+        against = plain.get(row["n"])
+        ratio = f"{row['per_second'] / against:.1f}" if against else "-"
+        lines.append(
+            f"{row['n']:>5}  {row['subject']:42} {row['per_second']:>8.1f} "
+            f"{row['vectors_per_second']:>9.0f} {ratio:>8} {row['p50_ms']:>8.2f} "
+            f"{row['p99_ms']:>8.1f} {_or_dash(row['cpu_ms'], '.2f'):>8} "
+            f"{_or_dash(row['rss_mb'], '.0f'):>7} {_or_dash(row['peak_mb'], '.0f'):>6} "
+            f"{row['failures']:>6}"
+        )
+    return lines
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _said(extras: dict[str, Any]) -> list[str]:
+    lines = []
+    added = extras.get("added_ms")
+    if added:
+        lines += ["", "What a request costs more, n=1, 4096 floats:"]
+        lines += [f"  {name:60} {value:>8.2f} ms" for name, value in added.items()]
+    memory = extras.get("memory_mb")
+    if memory:
+        lines += ["", "The most memory at 200 connections, n=32, 4096 floats:"]
+        lines += [f"  {name:60} {value:>8.0f} MB" for name, value in memory.items()]
+    return lines

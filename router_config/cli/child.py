@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 __all__ = ["free_port", "serving", "wait_until_ready"]
@@ -31,14 +31,21 @@ def free_port(wanted: int) -> int:
 
 @contextlib.contextmanager
 def serving(
-    config: Path, port: int, key: str, environ: dict[str, str], log: Path
+    config: Path,
+    port: int,
+    key: str,
+    environ: dict[str, str],
+    log: Path,
+    command: Sequence[str] = (sys.executable, "-m", "router_config", "serve"),
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start `serve` on *config* with the admin *key*, output in *log*; end it on the way out."""
-    command = [sys.executable, "-m", "router_config", "serve", "--config", str(config)]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
+    """Start `serve` on *config* with the admin *key*, output in *log*; end it on the way out.
+
+    *command* may be another one with the same options, such as LiteLLM's own.
+    """
+    listen = ["--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command,
+            [*command, *listen],
             env={**environ, "LITELLM_MASTER_KEY": key},
             stdin=subprocess.DEVNULL,
             stdout=out,

@@ -1,7 +1,7 @@
-"""Load over keep-alive connections: the same request again and again, every reply timed.
+"""Load over keep-alive connections: request after request, every reply timed.
 
-Raw asyncio, because the load generator shares two cores with what it measures: an HTTP client
-library would be a large part of the numbers.
+Bare asyncio protocols, because the load generator shares two cores with what it measures: an HTTP
+client library would be a large part of the numbers. Replies are counted and thrown away.
 """
 
 from __future__ import annotations
@@ -9,12 +9,17 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
-__all__ = ["Measured", "drive"]
+__all__ = ["Measured", "Requests", "drive", "run"]
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_LAST_CHUNK = b"\r\n0\r\n\r\n"
+_MOST_FAILURES = 20
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,86 +44,167 @@ class Measured:
         return self.latencies_s[place] * 1000
 
 
-async def drive(
-    url: str, body: bytes, headers: dict[str, str], *, connections: int, seconds: float, least: int
-) -> Measured:
-    """POST *body* to *url* over *connections* for *seconds*, and until *least* replies are in.
+class Requests:
+    """The same request again and again; *body* may hold a *mark* that every request has its own of.
 
-    The least number keeps a slow subject from being judged by one or two replies; at most ten
-    times *seconds* are spent on it.
+    The number that stands in its place is as long, so nothing else of the request changes.
     """
-    parts = urlsplit(url)
-    request = _request(parts.path, parts.netloc, body, headers)
+
+    def __init__(self, url: str, body: bytes, headers: dict[str, str], mark: bytes = b"") -> None:
+        parts = urlsplit(url)
+        self.host, self.port = parts.hostname or "", parts.port or 80
+        lines = [f"POST {parts.path} HTTP/1.1", f"host: {parts.netloc}"]
+        lines += ["content-type: application/json", f"content-length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        self._whole = ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+        self._mark = mark
+        self._number = 0
+
+    def next(self) -> bytes:
+        """Return the next request."""
+        if not self._mark:
+            return self._whole
+        self._number += 1
+        return self._whole.replace(self._mark, b"%0*d" % (len(self._mark), self._number))
+
+
+def run(main: Coroutine[Any, Any, _T]) -> _T:
+    """Run *main* on the quickest event loop that is there."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    return uvloop.run(main)
+
+
+async def drive(
+    requests: Requests,
+    *,
+    connections: int,
+    seconds: float,
+    least: int = 1,
+    at_most_s: float | None = None,
+) -> Measured:
+    """POST over *connections* for *seconds*, and until *least* replies are in.
+
+    The least number keeps a slow subject from being judged by one or two replies; at most
+    *at_most_s* (ten times *seconds*) are spent on it.
+    """
+    loop = asyncio.get_running_loop()
     begun = time.perf_counter()
-    run = _Run(begun + seconds, begun + 10 * seconds, least)
-    await asyncio.gather(
-        *(
-            _connection(run, parts.hostname or "", parts.port or 80, request)
-            for _ in range(connections)
-        )
-    )
-    return Measured(
-        time.perf_counter() - begun, tuple(sorted(run.latencies_s)), run.failures, run.reply_bytes
-    )
+    tally = _Tally(begun + seconds, begun + (at_most_s or 10 * seconds), least)
+    clients = [_Client(tally, requests, loop) for _ in range(connections)]
+    for client in clients:
+        client.connect()
+
+    def end() -> None:
+        for client in clients:
+            client.end()
+
+    timer = loop.call_later(tally.at_most - begun + 1, end)
+    await asyncio.gather(*(one.ended for one in clients))
+    timer.cancel()
+    took = time.perf_counter() - begun
+    return Measured(took, tuple(sorted(tally.latencies_s)), tally.failures, tally.reply_bytes)
 
 
-def _request(path: str, host: str, body: bytes, headers: dict[str, str]) -> bytes:
-    lines = [f"POST {path} HTTP/1.1", f"host: {host}", "content-type: application/json"]
-    lines += [f"content-length: {len(body)}", *(f"{k}: {v}" for k, v in headers.items())]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
-
-
-class _Run:
+class _Tally:
     def __init__(self, until: float, at_most: float, least: int) -> None:
-        self._until, self._at_most, self._least = until, at_most, least
+        self._until, self.at_most, self._least = until, at_most, least
         self.latencies_s: list[float] = []
         self.failures = 0
         self.reply_bytes = 0
 
     def goes_on(self) -> bool:
         now = time.perf_counter()
-        if now >= self._at_most or self.failures > 20:
+        if now >= self.at_most or self.failures > _MOST_FAILURES:
             return False
         return now < self._until or len(self.latencies_s) < self._least
 
 
-async def _connection(run: _Run, host: str, port: int, request: bytes) -> None:
-    reader = writer = None
-    try:
-        while run.goes_on():
-            if writer is None or reader is None:
-                reader, writer = await asyncio.open_connection(host, port, limit=2**22)
-            begun = time.perf_counter()
-            writer.write(request)
-            try:
-                status, size = await _reply(reader)
-            except (OSError, asyncio.IncompleteReadError, ValueError):
-                run.failures += 1
-                writer.close()
-                writer = None
-                continue
-            if status == 200:
-                run.latencies_s.append(time.perf_counter() - begun)
-                run.reply_bytes = size
+class _Client(asyncio.Protocol):
+    """One connection, made anew whenever it breaks."""
+
+    def __init__(self, tally: _Tally, requests: Requests, loop: asyncio.AbstractEventLoop) -> None:
+        self._tally, self._requests, self._loop = tally, requests, loop
+        self._transport: asyncio.Transport | None = None
+        self._connecting: asyncio.Task[Any] | None = None
+        self._reset()
+        self.ended: asyncio.Future[None] = loop.create_future()
+
+    def _reset(self) -> None:
+        self._head = b""
+        self._status = 0
+        self._left: int | None = None  # None: the length is not known
+        self._size = 0
+        self._tail = b""
+
+    def connect(self) -> None:
+        """Connect, and send the first request then."""
+        host, port = self._requests.host, self._requests.port
+        made = self._loop.create_connection(lambda: self, host, port)
+        self._connecting = self._loop.create_task(made)
+        self._connecting.add_done_callback(self._connected)
+
+    def _connected(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._broken()
+
+    def end(self) -> None:
+        """Stop, whatever is under way."""
+        if not self.ended.done():
+            self.ended.set_result(None)
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Not checked: uvloop's transports are no subclass of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+        self._send()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if not self.ended.done():
+            self._broken()
+
+    def _broken(self) -> None:
+        self._tally.failures += 1
+        if self._tally.goes_on():
+            self.connect()
+        else:
+            self.end()
+
+    def _send(self) -> None:
+        if self._transport is None or not self._tally.goes_on():
+            self.end()
+            return
+        self._reset()
+        self._begun = time.perf_counter()
+        self._transport.write(self._requests.next())
+
+    def data_received(self, data: bytes) -> None:
+        if not self._status:
+            self._head += data
+            end = self._head.find(b"\r\n\r\n") + 4
+            if end < 4:
+                return
+            head, data = self._head[:end], self._head[end:]
+            self._status = int(head[9:12])
+            length = _LENGTH.search(head)
+            self._left = int(length[1]) if length is not None else None
+        self._size += len(data)
+        if self._left is not None:
+            self._left -= len(data)
+            complete = self._left <= 0
+        else:
+            self._tail = (self._tail + data)[-len(_LAST_CHUNK) :]
+            complete = self._tail == _LAST_CHUNK
+        if complete:
+            if self._status == 200:
+                self._tally.latencies_s.append(time.perf_counter() - self._begun)
+                self._tally.reply_bytes = self._size
             else:
-                run.failures += 1
-    finally:
-        if writer is not None:
-            writer.close()
-
-
-async def _reply(reader: asyncio.StreamReader) -> tuple[int, int]:
-    head = await reader.readuntil(b"\r\n\r\n")
-    status = int(head[9:12])
-    length = _LENGTH.search(head)
-    if length is not None:
-        size = int(length[1])
-        await reader.readexactly(size)
-        return status, size
-    size = 0
-    while True:  # chunked
-        chunk = int((await reader.readline()).strip() or b"0", 16)
-        await reader.readexactly(chunk + 2)
-        if not chunk:
-            return status, size
-        size += chunk
+                self._tally.failures += 1
+            self._send()
