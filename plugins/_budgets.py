@@ -3,7 +3,7 @@
 Names: a deployment's account as the file names it; `group:<name>`, `key:<alias>`, `team:<id>` and
 `user:<id>` for those who ask (`key:*` gives every key a row of its own); `deployment:<id>` counts a
 priced deployment without an account, unlimited, so that no spend is unseen; `quota:…` are requests
-and tokens a minute.
+and tokens a minute; `router:probes` is what health may spend on probes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from plugins._ledger_open import budget_of, quota
 from router_config import Budget as Declared
 from router_config import Config, Deployment, Key
 
-__all__ = ["declared", "of_client", "of_deployment", "quota_of_key"]
+__all__ = ["declared", "of_client", "of_deployment", "of_probes", "quota_of_key"]
 
 
 def declared(config: Config) -> list[Budget]:
@@ -58,6 +58,11 @@ def of_client(
         if found is not None:
             rows.append(budget_of(found, f"{kind}:{name}"))
     return tuple(rows)
+
+
+def of_probes(config: Config) -> Budget:
+    """Return the row that all probes of health draw on, beside the accounts of who is probed."""
+    return budget_of(config.health.probe_budget)
 
 
 def quota_of_key(key: Key) -> tuple[Budget, ...]:

@@ -112,6 +112,10 @@ class Notes:
         """Say what is unsaid, if the store can be reached, and let go of it."""
         if self._unsent and not self.is_away:
             await self.step()
+        await self.hang_up()
+
+    async def hang_up(self) -> None:
+        """Let go of the store; the next step takes it up again."""
         await self._shared.close()
 
     async def _set_clock(self) -> None:

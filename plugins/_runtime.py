@@ -30,6 +30,7 @@ from plugins._keyring import Keyring
 from plugins._ledger import Amount
 from plugins._ledger_open import open_ledger
 from plugins._money import Money
+from plugins._notes import Notes
 from plugins._observe import Observer
 from plugins._parity_reference import UnreadableError
 from plugins._plan import Plan
@@ -46,9 +47,12 @@ from plugins._reload import EVERY_S, Reloader
 from plugins._renewal import Swap, staging
 from plugins._request import Asked, parse_fields
 from plugins._request_log import open_log
+from plugins._shared import process_name
+from plugins._shared_open import open_shared
 from plugins._slots import Slots
 from plugins._snapshot import Snapshot
 from plugins._steer import steer
+from plugins._together import Together
 from plugins._wire import Wire
 from router_config import Config, Group, load
 
@@ -79,7 +83,8 @@ class Runtime:
         self.observer = Observer(self.exchanges, clock=clock, wall=time.time)
         if config.request_log is not None:
             self.observer.sinks.append(open_log(config.request_log, environ))
-        self.health = Health(self.pool, settings_of(config.health), draw=draw)
+        notes = Notes(open_shared(config.ledger, environ), process_name())
+        self.health = Health(self.pool, settings_of(config.health), draw=draw, me=notes.me)
         self.watchers: tuple[Watcher, ...] = (
             presence,
             self.health,
@@ -93,6 +98,16 @@ class Runtime:
         self._wires: dict[int, Wire] = {}
         self.slots = Slots()
         self.background = Background()
+        self.together = Together(
+            config,
+            self.pool,
+            notes=notes,
+            health=self.health,
+            money=self.money,
+            transport=self._wire,
+            background=self.background,
+            clock=clock,
+        )
         # Each process does both: it harms nobody, and none has to know of the others.
         self.background.add("ledger sweep", 60.0, self.money.sweep, first_s=60.0)
         self.background.add(
@@ -109,6 +124,7 @@ class Runtime:
     def _replace(self, old: Snapshot, new: Snapshot) -> None:
         self.snapshot = new
         self.health.use(new.pool, settings_of(new.config.health))
+        self.together.use(new.config, new.pool)
 
     def begin(self) -> None:
         """Start the work beside the requests, if an event loop is running and none has it yet."""
@@ -272,6 +288,7 @@ class Runtime:
     async def aclose(self) -> None:
         """End the work of this event loop, close its connections, and the ledger."""
         await self.background.aclose()
+        await self.together.aclose()
         wire = self._wires.pop(id(asyncio.get_running_loop()), None)
         if wire is not None:
             await wire.aclose()
@@ -299,6 +316,7 @@ def start(config_path: str | Path | None = None) -> Runtime:
         announce_wiring(runtime.config)
         load_vocabularies(runtime.config)
         check_ledger(runtime.config, runtime.pool)
+        runtime.together.load()
         _current = runtime
     return _current
 

@@ -29,9 +29,11 @@ from .config import (
     RequestLog,
 )
 from .schema import (
+    BudgetEntry,
     File,
     GroupEntry,
     GroupParityEntry,
+    HealthEntry,
     MatryoshkaEntry,
     ModelInfo,
     ModelListEntry,
@@ -84,11 +86,8 @@ def build(document: Document, file: File, catalogue: Mapping[str, Provider]) -> 
             )
             for alias, entry in (section.keys or {}).items()
         },
-        budgets={
-            name: Budget(name=name, usd=one.usd, tokens=one.tokens, period=one.period or "lifetime")
-            for name, one in (section.budgets or {}).items()
-        },
-        health=Health(**_given(section.health)),
+        budgets={name: _budget(name, one) for name, one in (section.budgets or {}).items()},
+        health=_health(section.health),
         max_body_mb=_or(section.max_body_mb, 16),
         gateway=Gateway(**_given(section.gateway)),
         cache=Cache(**_given(section.cache)),
@@ -156,6 +155,21 @@ def _matryoshka(entry: MatryoshkaEntry | None) -> Matryoshka:
         return Matryoshka()
     allowed = None if entry.allowed is None else tuple(entry.allowed)
     return Matryoshka(default=entry.default, allowed=allowed)
+
+
+def _health(entry: HealthEntry | None) -> Health:
+    if entry is None:
+        return Health()
+    said = {name: getattr(entry, name) for name in HealthEntry.model_fields}
+    budget = entry.probe_budget
+    if budget is not None:
+        name = Health().probe_budget.name
+        said["probe_budget"] = _budget(name, budget)
+    return Health(**{name: value for name, value in said.items() if value is not None})
+
+
+def _budget(name: str, one: BudgetEntry) -> Budget:
+    return Budget(name=name, usd=one.usd, tokens=one.tokens, period=one.period or "lifetime")
 
 
 def _parity(entries: tuple[GroupParityEntry | None, ...], folder: Path) -> Parity:

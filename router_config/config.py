@@ -162,6 +162,10 @@ class Health(_Frozen):
     max_s: float = 300.0
     longest_rest_s: float = 3600.0
     slow_start_s: float = 30.0
+    idle_s: float = 3600.0
+    probe_budget: Budget = Budget(
+        name="router:probes", usd=Decimal("0.01"), tokens=None, period="day"
+    )
 
 
 class Gateway(_Frozen):

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from .catalogue import Region
+from .schema_budget import BudgetEntry, Period
 from .schema_gateway import CacheEntry, GatewayEntry
 from .schema_health import GroupParityEntry, HealthEntry, ParityEntry
 from .sections import OpenSection, Seconds, Section
@@ -25,7 +26,6 @@ from .values import (
     Price,
     Text,
     Url,
-    Usd,
 )
 
 __all__ = [
@@ -51,7 +51,6 @@ __all__ = [
     "RouterSettings",
 ]
 
-Period = Literal["lifetime", "month", "day", "hour"]
 Dimension = Annotated[int, Field(ge=32, le=4096)]
 Attempts = Annotated[int, Field(ge=1, le=10)]
 Alias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -164,17 +163,6 @@ class MatryoshkaEntry(Section):
     allowed: Annotated[list[Dimension], Field(min_length=1)] | None = Field(
         default=None, description="Default: every integer from 32 to 4096."
     )
-
-
-class BudgetEntry(Section):
-    """What may be spent in a period: an amount of money, or of tokens."""
-
-    usd: Usd | None = Field(default=None, description="US dollars, read as a decimal.")
-    tokens: int | None = Field(default=None, ge=1, le=10**15)
-    period: Period | None = Field(default=None, description="When it starts again (UTC calendar).")
-    needed: ClassVar[dict[str, str]] = {
-        "period": "say when it starts again: period: lifetime, month, day or hour"
-    }
 
 
 class KeyEntry(Section):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from .schema_budget import BudgetEntry
 from .sections import Seconds, Section
 from .values import Text, Unfit
 
@@ -91,4 +92,12 @@ class HealthEntry(Section):
     )
     slow_start_s: Seconds | None = Field(
         default=None, description="Until one that came back has its whole share; default 30."
+    )
+    idle_s: Annotated[float, Field(ge=0, le=2_592_000, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="After so long without a call one is looked at; default 3600, 0 for never.",
+    )
+    probe_budget: BudgetEntry | None = Field(
+        default=None,
+        description="What probes may spend, all together; default {usd: 0.01, period: day}.",
     )

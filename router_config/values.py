@@ -123,7 +123,7 @@ def _budget_name(value: Any) -> str:
     text = _text(value)
     if len(text) > 200 or not text.isprintable():
         raise Unfit("not a name that the ledger can keep", "write 1 to 200 printable characters")
-    if text.startswith(("quota:", "deployment:")):
+    if text.startswith(("quota:", "deployment:", "router:")):
         kind = text.partition(":")[0]
         raise Unfit(f"{kind}: begins names that the ledger uses itself", "begin it otherwise")
     return text

@@ -30,9 +30,10 @@ TABLE: dict[str, dict[str, str]] = {
         "loader": "build catalogue config problems rules rules.unset shape yamltext",
         "outputs": "problems",
         "problems": "",
-        "schema": "catalogue schema_gateway schema_health sections values",
+        "schema": "catalogue schema_budget schema_gateway schema_health sections values",
+        "schema_budget": "sections values",
         "schema_gateway": "sections",
-        "schema_health": "sections values",
+        "schema_health": "schema_budget sections values",
         "sections": "",
         "shape": "problems schema sections values",
         "values": "yamlnodes",
@@ -73,9 +74,9 @@ TABLE: dict[str, dict[str, str]] = {
         # The composition root.
         "_background": "",
         "_runtime": "_admission _attempt _attempt_log _background _budgets _errors _exchange"
-        " _health _health_rules _keyring _ledger _ledger_open _logs _money _observe"
+        " _health _health_rules _keyring _ledger _ledger_open _logs _money _notes _observe"
         " _parity_reference _plan _pool _presence _readiness _reload _renewal _request _request_log"
-        " _round _slots _snapshot _steer _wire router_config",
+        " _round _shared _shared_open _slots _snapshot _steer _together _wire router_config",
         # One request: asked, planned, picked, attempted, answered.
         "_admission": "_apart _errors _ledger _plan _pool _request _space _tokens router_config",
         "_attempt": "_apart _dialects _errors _ledger _pool _vectors",
@@ -150,12 +151,17 @@ TABLE: dict[str, dict[str, str]] = {
         "_ledger_upkeep": "_ledger _ledger_sql _ledger_time",
         "_ledger_writer": "_ledger _ledger_file _ledger_sql _ledger_upkeep",
         # What a fleet knows together, beside the ledger.
+        "_fleet": "_health _notes",
         "_notes": "_shared",
+        "_probes": "_attempt _errors _health _ledger _notes _pool _signals _tokens",
         "_shared": "",
         "_shared_open": "_ledger_open _shared _shared_redis _shared_sqlite router_config",
         "_shared_redis": "_shared",
         "_shared_sqlite": "_shared",
+        "_standings": "_health _notes _standing",
         "_state": "",
+        "_together": "_attempt _background _budgets _fleet _health _ledger_open _notes _pool"
+        " _probes _standings router_config",
         # Proof that all vectors are of one space.
         "_parity_reference": "_parity_texts _vectors router_config",
         "_parity_texts": "",

@@ -17,17 +17,20 @@ def _path(name: str) -> Path:
 
 
 def one_amount(subject: Subject) -> Iterator[Finding]:
-    for name in subject.section.budgets or {}:
-        written = mapping(subject.written(*_path(name)))
+    paths = [_path(name) for name in subject.section.budgets or {}]
+    if subject.section.health and subject.section.health.probe_budget:
+        paths.append(("embedding_router", "health", "probe_budget"))
+    for path in paths:
+        written = mapping(subject.written(*path))
         amounts = [key for key in ("usd", "tokens") if written.get(key) is not None]
         if not amounts and not set(written) <= {"usd", "tokens", "period"}:
             continue  # an unknown key, and most probably a misspelt amount
         if not amounts:
             fix = "write usd: 5.00 or tokens: 1000000"
-            yield Finding(_path(name), "a budget without an amount", fix)
+            yield Finding(path, "a budget without an amount", fix)
         elif len(amounts) == 2:
             what = "a budget in dollars and in tokens"
-            yield Finding((*_path(name), "tokens"), what, "keep one of them, or make two budgets")
+            yield Finding((*path, "tokens"), what, "keep one of them, or make two budgets")
 
 
 def named_budget_exists(subject: Subject) -> Iterator[Finding]:

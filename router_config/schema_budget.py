@@ -1,0 +1,25 @@
+"""The shape of a budget: what may be spent in a period."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from .sections import Section
+from .values import Usd
+
+__all__ = ["BudgetEntry", "Period"]
+
+Period = Literal["lifetime", "month", "day", "hour"]
+
+
+class BudgetEntry(Section):
+    """What may be spent in a period: an amount of money, or of tokens."""
+
+    usd: Usd | None = Field(default=None, description="US dollars, read as a decimal.")
+    tokens: int | None = Field(default=None, ge=1, le=10**15)
+    period: Period | None = Field(default=None, description="When it starts again (UTC calendar).")
+    needed: ClassVar[dict[str, str]] = {
+        "period": "say when it starts again: period: lifetime, month, day or hour"
+    }
