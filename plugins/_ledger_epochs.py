@@ -20,11 +20,11 @@ class Epochs:
     """The epochs in the order in which they were seen, kept in the file *path* if it is given.
 
     *seen* is the store's newest step that this process was told; a store that knows less has gone
-    back, to an older copy or to a replica that was behind.
+    back, to an older copy or to a replica that was behind. Without *keep* the file is only read.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
+    def __init__(self, path: Path | None, *, keep: bool = True) -> None:
+        self._path = path if keep else None
         self._all: list[str] = []
         self.seen = 0
         if path is not None:

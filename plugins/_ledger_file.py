@@ -169,6 +169,13 @@ class LedgerFile:
             with contextlib.suppress(sqlite3.Error):
                 db.close()
 
+    def let_go(self) -> None:
+        """Close the connection and the lock file; for good, as far as one knows."""
+        self.close()
+        fd, self._lock = self._lock, None
+        if fd is not None:
+            os.close(fd)
+
     def _open(self, *, fresh: bool) -> sqlite3.Connection:
         known = self._epoch or os.pread(self._fd(), 64, 0).decode("ascii", "replace").strip()
         gone = LedgerUnfit(f"the ledger {self.path} was here and is gone; {_ACCEPT}")

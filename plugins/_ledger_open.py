@@ -17,7 +17,15 @@ from plugins._state import state_folder
 from router_config import Budget as BudgetEntry
 from router_config import EnvRef
 
-__all__ = ["budget_of", "ledger_url", "open_ledger", "quota", "run_apart", "sqlite_path"]
+__all__ = [
+    "budget_of",
+    "ledger_url",
+    "open_ledger",
+    "quota",
+    "run_apart",
+    "sqlite_path",
+    "watch_redis",
+]
 
 
 def open_ledger(where: str | EnvRef, environ: Mapping[str, str], *, apart: bool = True) -> Ledger:
@@ -35,6 +43,19 @@ def open_ledger(where: str | EnvRef, environ: Mapping[str, str], *, apart: bool 
     from plugins._ledger_redis import RedisLedger  # only who uses Redis needs its client
 
     return RedisLedger(url, epochs=Epochs(epochs_path(state_folder(environ), url)))
+
+
+def watch_redis(where: str | EnvRef, environ: Mapping[str, str], timeout_s: float) -> Ledger:
+    """Return the Redis ledger at *where* for a look: `rooms` makes nothing, here nor there.
+
+    Raises:
+        LedgerUnfit: the variable is not set, or names no ledger.
+    """
+    from plugins._ledger_redis import RedisLedger
+
+    url = ledger_url(where, environ)
+    epochs = Epochs(epochs_path(state_folder(environ), url), keep=False)
+    return RedisLedger(url, epochs=epochs, timeout_s=timeout_s)
 
 
 def sqlite_path(where: str | EnvRef, environ: Mapping[str, str]) -> Path | None:

@@ -89,20 +89,25 @@ local function now_us()
   return tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
 
+local only_looks = #ask.steps > 0 and not ask.mend
+for _, one in ipairs(ask.steps) do only_looks = only_looks and one[1] == 'rooms' end
+
 local state = P .. ':state'
 local epoch, accepted, seq = unpack(call('HMGET', state, 'epoch', 'accepted', 'seq'))
 if not epoch then
   local known = ask.epoch ~= '' or call('EXISTS', P .. ':names') == 1
   if known and not ask.mend then return cjson.encode({lost = 'gone'}) end
-  epoch, accepted, seq = ask.fresh, '0', '0'
+  epoch, accepted, seq = only_looks and '' or ask.fresh, '0', '0'
   if call('EXISTS', P .. ':journal') == 1 then  -- its ids go up, whatever else was lost
     local info = call('XINFO', 'STREAM', P .. ':journal')
     for i = 1, #info, 2 do
       if info[i] == 'last-generated-id' then seq = string.match(info[i + 1], '^%d+') end
     end
   end
-  call('HSET', state, 'epoch', epoch, 'accepted', '0', 'seq', seq, 'folds', '0',
-    'wall', '0', 'calendar', '0', 'lease', '0')
+  if not only_looks then
+    call('HSET', state, 'epoch', epoch, 'accepted', '0', 'seq', seq, 'folds', '0',
+      'wall', '0', 'calendar', '0', 'lease', '0')
+  end
 elseif not ask.mend and ask.epoch ~= '' then
   -- An epoch that an operator accepted is taken over, but not one that was left before.
   local left = false
@@ -113,8 +118,8 @@ end
 
 local wall = now_us()
 local clock = call('HMGET', state, 'wall', 'calendar', 'lease')
-local calendar = math.max(tonumber(clock[2]), wall)
-local lease = tonumber(clock[3]) + math.max(0, wall - tonumber(clock[1]))
+local calendar = math.max(tonumber(clock[2] or 0), wall)
+local lease = tonumber(clock[3] or 0) + math.max(0, wall - tonumber(clock[1] or 0))
 
 local function step()
   seq = whole(call('HINCRBY', state, 'seq', 1))

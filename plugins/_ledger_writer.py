@@ -85,7 +85,7 @@ class Writer:
         """Try what is owed once more, and let go of the file."""
         if self.owed:
             self.work((), list)
-        self._file.close()
+        self._file.let_go()
 
     def _write(self, jobs: list[Job], late: list[Job], more: Callable[[], Sequence[Job]]) -> bool:
         """Do *jobs* and answer them; False to be called again, without one that broke.

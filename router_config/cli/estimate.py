@@ -21,7 +21,7 @@ from router_config.cli.money import amount, table, usd, with_ledger
 
 if TYPE_CHECKING:
     from plugins._ledger import Ledger, Room
-    from router_config import Config, Deployment
+    from router_config import Config, Deployment, Group
 
 __all__ = ["HELP", "add_arguments", "run"]
 
@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.jsonl",
         help='one text a line: "…", {"text": "…"} or {"input": "…" or ["…", "…"]}; - for stdin',
     )
-    parser.add_argument("model", nargs="?", metavar="MODEL", help="a group (default: all)")
+    parser.add_argument(
+        "model", nargs="?", metavar="MODEL", help="a group or an alias (default: all)"
+    )
     add_config(parser)
     parser.add_argument("--format", choices=["text", "json"], default="text")
     parser.epilog = "Exit code: 0, or 1 if a line could not be read, or 2 for wrong usage."
@@ -47,8 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(slots=True)
 class _Job:
-    """What was read: tokens of each text, end tokens included, and the lines that were not."""
+    """What was read: tokens of each text as it is sent, end token included, and what was not."""
 
+    instruct: str | None = None
     counts: list[int] = field(default_factory=list)
     longest_line: int = 0
     unread: list[tuple[int, str]] = field(default_factory=list)
@@ -64,6 +67,7 @@ class _Job:
 
 def run(args: argparse.Namespace) -> int:
     """Print the estimate."""
+    from plugins._names import group_of
     from router_config import ConfigError, load
 
     try:
@@ -71,15 +75,16 @@ def run(args: argparse.Namespace) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
-    if args.model is not None and args.model not in config.groups:
-        known = ", ".join(config.groups)
+    asked_group = group_of(config, args.model)
+    if args.model is not None and asked_group is None:
+        known = ", ".join((*config.groups, *config.aliases))
         print(
             f"qwen3-router estimate: no model group {args.model!r}; there are: {known}",
             file=sys.stderr,
         )
         return 2
     try:
-        job = _read(args.file)
+        job = _read(args.file, _instruct(args.model, asked_group))
     except OSError as error:
         print(f"qwen3-router estimate: {args.file}: {error.strerror}", file=sys.stderr)
         return 2
@@ -95,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
 
     asked = with_ledger(config, "qwen3-router estimate: what is left is not known", look) == 0
-    groups = [args.model] if args.model else list(config.groups)
+    groups = [asked_group.name] if asked_group is not None else list(config.groups)
     rows = [
         _row(one, job, config, rooms, asked)
         for name in groups
@@ -108,8 +113,17 @@ def run(args: argparse.Namespace) -> int:
     return 1 if job.unread else 0
 
 
-def _read(path: Path) -> _Job:
-    job = _Job()
+def _instruct(model: str | None, group: Group | None) -> str | None:
+    """Return what stands before each text where *model* says that they are queries."""
+    from plugins._request import split_model
+
+    if model is None or group is None or split_model(model)[1] != "query" or group.name == model:
+        return None
+    return group.instruct
+
+
+def _read(path: Path, instruct: str | None) -> _Job:
+    job = _Job(instruct)
     batch: list[tuple[int, str]] = []
     with open(0 if str(path) == "-" else path, "rb") as file:
         for number, raw in enumerate(file, start=1):
@@ -159,9 +173,13 @@ def _is_text(text: str) -> bool:
 
 
 def _count(batch: Sequence[tuple[int, str]], job: _Job) -> None:
+    from plugins._plan import format_query
     from plugins._tokens import count
 
-    counts = count([text for _, text in batch])
+    texts = [text for _, text in batch]
+    if job.instruct is not None:
+        texts = [format_query(job.instruct, text) for text in texts]
+    counts = count(texts)
     for (line, _), tokens in zip(batch, counts, strict=True):
         if tokens > job.longest:
             job.longest_line = line

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(_text(group, ranks, rooms))
         if rooms is None and any(rank.candidate.budgets for rank in ranks):
-            print(f"\nWhat is left of the budgets was not read: {unread}.")
+            print(f"\nWhat is left of the budgets is unknown: {unread}.")
     return 0
 
 

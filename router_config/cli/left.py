@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import time
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["left_of", "no_room", "read_rooms"]
 
+_REDIS_S = 0.5  # what is left is good to know, and no reason to wait
+
 
 def read_rooms(config: Config) -> tuple[Mapping[str, Room] | None, str]:
     """Return the budgets that the ledger knows, by name, or None and why it was not read."""
@@ -24,7 +27,7 @@ def read_rooms(config: Config) -> tuple[Mapping[str, Room] | None, str]:
     try:
         path = sqlite_path(config.ledger, os.environ)
         if path is None:
-            return None, "the ledger is on Redis; see: qwen3-router budget show"
+            return asyncio.run(_read_redis(config)), ""
         if not path.exists():
             return {}, ""
         import sqlite3
@@ -43,12 +46,22 @@ def read_rooms(config: Config) -> tuple[Mapping[str, Room] | None, str]:
         return None, error.reason
 
 
+async def _read_redis(config: Config) -> Mapping[str, Room]:
+    from plugins._ledger_open import watch_redis
+
+    ledger = watch_redis(config.ledger, os.environ, _REDIS_S)
+    try:
+        return {one.budget.name: one for one in await ledger.rooms()}
+    finally:
+        await ledger.close()
+
+
 def left_of(budget: Budget, rooms: Mapping[str, Room] | None) -> str:
     """Return what may still be held of *budget*, such as `$0.75` or `1,000 tokens`."""
     from router_config.cli.money import amount
 
     if rooms is None:
-        return "not read"
+        return "unknown"
     return " and ".join(amount(unit, left) for unit, left in _left(budget, rooms)) or "no limit"
 
 

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from plugins._plan import format_query
 from plugins._tokens import count
+from router_config import load
 from router_config.cli import main
 from tests.router_config.test_budget import ledger, spend
 
@@ -55,6 +58,22 @@ def test_what_is_spent_already_counts(
     _, found = estimate(texts, capsys, "qwen3-embedding-8b")
     deepinfra = found["deployments"][0]
     assert (deepinfra["budget_left"], deepinfra["fits"]) == (5, False)
+
+
+@pytest.mark.parametrize("model", ["text-embedding-3-large", "qwen3-embedding-8b"])
+def test_an_alias_is_its_group_and_queries_carry_their_instruction(
+    ledger: Path, texts: Path, capsys: pytest.CaptureFixture[str], model: str
+) -> None:
+    path = ledger.parents[1] / "config.yaml"
+    made = yaml.safe_load(path.read_text())
+    made["router_settings"]["model_group_alias"] = {"text-embedding-3-large": "qwen3-embedding-8b"}
+    path.write_text(yaml.safe_dump(made))
+    _, documents = estimate(texts, capsys, model)
+    _, queries = estimate(texts, capsys, f"{model}:query")
+    assert {one["group"] for one in documents["deployments"]} == {"qwen3-embedding-8b"}
+    group = load(path).groups["qwen3-embedding-8b"]
+    asked = [format_query(group.instruct, text) for text in TEXTS]
+    assert (documents["tokens"], queries["tokens"]) == (sum(count(TEXTS)), sum(count(asked)))
 
 
 def test_a_line_that_is_no_text_is_named_and_the_rest_is_counted(

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import yaml
 
-from plugins._ledger import Amount, Budget
+from plugins._ledger import Amount, Budget, Ledger
+from plugins._ledger_redis import RedisLedger
 from plugins._ledger_sqlite import SqliteLedger
 from router_config import SHIPPED_CONFIG
 from router_config.cli import main
+from tests.plugins.ledger_stores import redis_server
 
 KEYS = {"DEEPINFRA_API_KEY": "a", "NEBIUS_API_KEY": "b", "NOVITA_API_KEY": "c"}
 
@@ -61,9 +66,9 @@ def rows(config: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any
     return found
 
 
-def spend(tmp_path: Path) -> None:
+def spend(tmp_path: Path, store: Ledger | None = None) -> None:
     async def work() -> None:
-        ledger = SqliteLedger(tmp_path / "state" / "ledger.db")
+        ledger = store or SqliteLedger(tmp_path / "state" / "ledger.db")
         await ledger.define(
             [
                 Budget("tokens", "lifetime", tokens=1000),
@@ -116,9 +121,35 @@ def test_a_ledger_that_cannot_be_read_is_said_and_stops_nothing(
 ) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "ledger.db").write_text("something else")
-    assert {text for row in rows(config, capsys) for text in row["left"].values()} == {"not read"}
+    assert {text for row in rows(config, capsys) for text in row["left"].values()} == {"unknown"}
     assert main(["explain", "group", "--config", str(config)]) == 0
-    assert "What is left of the budgets was not read: " in capsys.readouterr().out
+    assert "What is left of the budgets is unknown: " in capsys.readouterr().out
+
+
+def test_a_ledger_on_redis_is_read_too_and_nothing_is_made(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = yaml.safe_load(config.read_text())
+    with redis_server() as server:
+        made["embedding_router"]["ledger"] = server.url
+        config.write_text(yaml.safe_dump(made))
+        assert next(row["left"] for row in rows(config, capsys)) == {"tokens": "1,000 tokens"}
+        with redis.Redis.from_url(server.url) as client:
+            assert client.dbsize() == 0
+        spend(tmp_path, RedisLedger(server.url, timeout_s=20))
+        found = rows(config, capsys)
+        assert [row["left"] for row in found[:2]] == [{"tokens": "1 tokens"}, {"dollars": "$1.25"}]
+        assert found[0]["refused"] == "budget tokens has no room"
+        assert not (tmp_path / "state").exists()
+        server.signal(signal.SIGSTOP)
+        started = time.monotonic()
+        away = rows(config, capsys)
+        server.signal(signal.SIGCONT)
+    assert {text for row in away for text in row["left"].values()} == {"unknown"}
+    assert time.monotonic() - started < 5
+    assert main(["explain", "group", "--config", str(config)]) == 0
+    said = capsys.readouterr().out
+    assert "What is left of the budgets is unknown: the ledger on 127.0.0.1:" in said
 
 
 def test_budgets_are_read_without_litellm(config: Path, tmp_path: Path) -> None:
