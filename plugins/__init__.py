@@ -9,7 +9,8 @@ Public files are what a LiteLLM config names; each exports a `handler`:
     health.py       callback: nobody who is out is called
     keys.py         custom_auth: keys declared in YAML
 
-A request's way through the private ones: `_door` → `_request` (what was asked) → `_admission`
+A request's way through the private ones: `_door` → `_request` (what was asked) → LiteLLM's
+middlewares → `_fast`, or LiteLLM's routes and Router with our callbacks; both → `_admission`
 (rights, counts) → `_plan` (its state) → `_pick` (who is next) → `_round` (chunks) → `_attempt`
 (one wire call: `_dialects`, `_wire`, `_vectors`) → `_reply` (bytes). `_runtime` puts them together;
 `_health` (over `_ejections`) keeps sick endpoints out, and `_ready` tells who balances load;

@@ -12,16 +12,26 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from plugins._inside import branch
+
 __all__ = [
     "BANNED",
     "NEEDED",
+    "NEEDED_BY_THE_FAST_PATH",
     "TESTED",
+    "authenticate",
+    "callbacks",
     "check_release",
     "config_path",
+    "general_settings",
+    "has_branch",
     "has_database",
     "is_health_check",
     "knows_model",
     "master_key",
+    "missing_names",
+    "proxy_version",
+    "refusal",
     "reply_headers",
     "wrap_app",
 ]
@@ -29,7 +39,8 @@ __all__ = [
 TESTED = "1.108.7"
 # Releases with malicious code, withdrawn from the index; refused by name should a mirror have them.
 BANNED = ("1.82.7", "1.82.8")
-NEEDED = {
+Names = Mapping[str, tuple[str, ...]]
+NEEDED: Names = {
     "litellm.constants": ("LITTELM_INTERNAL_HEALTH_SERVICE_ACCOUNT_NAME",),
     "litellm.proxy.proxy_server": (
         "app",
@@ -43,6 +54,28 @@ NEEDED = {
     "litellm.proxy.common_request_processing": (
         "ProxyBaseLLMRequestProcessing.get_custom_headers",
     ),
+}
+# Where one of these has moved, LiteLLM's own path serves.
+NEEDED_BY_THE_FAST_PATH: Names = {
+    "litellm": (
+        "_async_failure_callback",
+        "_async_success_callback",
+        "callbacks",
+        "failure_callback",
+        "success_callback",
+    ),
+    "litellm.proxy._types": ("ProxyException",),
+    "litellm.proxy.auth.user_api_key_auth": ("user_api_key_auth",),
+    "litellm.proxy.proxy_server": ("app.router", "general_settings", "version"),
+}
+# The headers in which a key may stand, under the names of `user_api_key_auth`'s arguments.
+_KEY_HEADERS = {
+    "api_key": "authorization",
+    "azure_api_key_header": "api-key",
+    "anthropic_api_key_header": "x-api-key",
+    "google_ai_studio_api_key_header": "x-goog-api-key",
+    "azure_apim_header": "ocp-apim-subscription-key",
+    "custom_litellm_key_header": "x-litellm-api-key",
 }
 
 
@@ -65,10 +98,10 @@ def check_release() -> str | None:
     return None
 
 
-def missing_names() -> list[str]:
-    """Return the names of `NEEDED` that the installed LiteLLM does not have."""
+def missing_names(needed: Names) -> list[str]:
+    """Return those of the *needed* names that the installed LiteLLM does not have."""
     missing = []
-    for module_name, names in NEEDED.items():
+    for module_name, names in needed.items():
         module = importlib.import_module(module_name)
         for name in names:
             owner: Any = module
@@ -96,6 +129,44 @@ def master_key() -> str | None:
     """Return the proxy's master key."""
     key = _proxy().master_key
     return str(key) if key else None
+
+
+def proxy_version() -> str:
+    """Return the release as LiteLLM names it in its reply headers."""
+    return str(_proxy().version)
+
+
+def general_settings() -> dict[str, Any]:
+    """Return LiteLLM's settings of the proxy as they are now, those from its database included."""
+    return dict(_proxy().general_settings)
+
+
+def callbacks() -> list[Any]:
+    """Return all of LiteLLM's callbacks as they are now."""
+    module = importlib.import_module("litellm")
+    return [
+        one for name in NEEDED_BY_THE_FAST_PATH["litellm"] for one in getattr(module, name) or ()
+    ]
+
+
+async def authenticate(scope: Any, body: dict[str, Any]) -> Any:
+    """Return LiteLLM's identity of whoever sent *body* in *scope*, both as for its own route.
+
+    Raises: whatever LiteLLM raises; see `refusal`.
+    """
+    scope["parsed_body"] = (tuple(body), body)  # so that it is not read again
+    request = importlib.import_module("fastapi").Request(scope)
+    module = importlib.import_module("litellm.proxy.auth.user_api_key_auth")
+    keys = {name: request.headers.get(header) for name, header in _KEY_HEADERS.items()}
+    return await module.user_api_key_auth(request=request, **keys)
+
+
+def refusal(error: Exception) -> tuple[int, dict[str, str], str]:
+    """Return status, headers and type of what LiteLLM answers after *error* of `authenticate`."""
+    proxy_exception = importlib.import_module("litellm.proxy._types").ProxyException
+    status = getattr(error, "code" if isinstance(error, proxy_exception) else "status_code", 500)
+    number = int(status) if str(status).isdigit() else 500
+    return number, dict(getattr(error, "headers", None) or {}), str(getattr(error, "type", ""))
 
 
 def has_database() -> bool:
@@ -183,11 +254,25 @@ def wrap_app(wrapper: Any) -> None:
     loads callbacks, and `add_middleware` refuses then.
     """
     app = _proxy().app
-    inner = app.middleware_stack
-    if inner is None:
-        inner = app.build_middleware_stack()
+    inner = _stack()
     if not isinstance(inner, wrapper):
         app.middleware_stack = wrapper(inner)
+
+
+def has_branch() -> bool:
+    """Tell whether a request may carry its own work through LiteLLM's middlewares.
+
+    The bypassed one looks for rarely used features by the path, which costs more than all the
+    other middlewares together.
+    """
+    return branch(_stack(), _proxy().app.router, bypassed="LazyFeatureMiddleware")
+
+
+def _stack() -> Any:
+    app = _proxy().app
+    if app.middleware_stack is None:
+        app.middleware_stack = app.build_middleware_stack()
+    return app.middleware_stack
 
 
 def reply_headers(

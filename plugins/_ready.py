@@ -7,22 +7,16 @@ The path is open to all, so the answer names groups and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
 
 import orjson
 
+from plugins._asgi import App, Receive, Scope, Send
 from plugins._runtime import Runtime
 
 __all__ = ["PATH", "Ready", "without_anybody"]
 
 PATH = "/health/readiness"
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def without_anybody(runtime: Runtime) -> list[str]:
@@ -38,7 +32,7 @@ class Ready:
     """ASGI middleware that answers the path where the process is not ready."""
 
     def __init__(self, app: App, runtime: Callable[[], Runtime]) -> None:
-        self._app = app
+        self.app = app  # by this name the next one is found, as in LiteLLM's middlewares
         self._runtime = runtime
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,7 +41,7 @@ class Ready:
             empty = without_anybody(self._runtime())
             if empty:
                 return await _refuse(send, empty)
-        return await self._app(scope, receive, send)
+        return await self.app(scope, receive, send)
 
 
 def _is_asked(scope: Scope) -> bool:

@@ -229,10 +229,22 @@ class Runtime:
             return None
         if exchange is None:
             exchange = self.exchanges.open()
+        if exchange.asked is None:
+            exchange.entered = True
+            exchange.asked = self.parse(data, headers, snapshot)
+        steer(data, await self.admit(exchange, group, consumer))
+        return exchange
+
+    async def admit(self, exchange: Exchange, group: Group, consumer: Consumer) -> Plan:
+        """Return the plan of what *exchange* asks of *group*: the same on every path.
+
+        Raises: as `enter`.
+        """
+        snapshot = exchange.snapshot
         exchange.entered = True
         exchange.consumer = consumer
         if exchange.asked is None:
-            exchange.asked = self.parse(data, headers, snapshot)
+            raise RuntimeError("nothing was asked")
         plan = await _admission.admit(
             exchange.asked,
             group,
@@ -255,8 +267,7 @@ class Runtime:
         # Last, so that a bad request does not count against the key's quota.
         await self.money.take(consumer.quotas, Amount(tokens=sum(plan.counts), requests=1))
         exchange.plan = plan
-        steer(data, exchange.plan)
-        return exchange
+        return plan
 
     def next(self, plan: Plan) -> Candidate | None:
         """Return the deployment that *plan* should try next, or None when it has to end."""

@@ -35,6 +35,12 @@ class Snapshot:
         self.references = recorded(config)
         self.revisions = {name: one.revision for name, one in self.references.items()}
         self._by_id = {one.id: one for group in self.pool.values() for one in group}
+        own = {name for name, all_ in self.pool.items() if all(one.endpoint.target for one in all_)}
+        self._alone = {
+            group.name
+            for group in config.groups.values()
+            if own.issuperset({group.name, *group.fallbacks} & self.pool.keys())
+        }
         # What LiteLLM serves by itself, as its health check names it: by model and base.
         self._plain = {
             (one.model, resolve(one, environ).api_base): self._by_id[one.id]
@@ -49,6 +55,10 @@ class Snapshot:
     def group_of(self, model: object) -> Group | None:
         """Return our group behind *model*, which may be an alias and carry an input type."""
         return group_of(self.config, model)
+
+    def serves_alone(self, group: Group) -> bool:
+        """Tell whether no deployment of *group* and its fallbacks needs LiteLLM's own clients."""
+        return group.name in self._alone
 
     def is_internal_name(self, model: object) -> bool:
         """Tell whether *model* names one of our deployments, which no client may address."""

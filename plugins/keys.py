@@ -38,17 +38,12 @@ async def authenticate(request: Request, api_key: str | None) -> UserAPIKeyAuth:
         ProxyException: 401 for a missing, wrong or expired key, 403 for a route that the key
             may not call. Its rights and quotas for a model are checked by the gateway.
     """
-    master = _litellm.master_key()
     given = (api_key or "").removeprefix("Bearer ").strip()  # None: no key was sent
-    if given and master and hmac.compare_digest(given.encode(), master.encode()):
-        return UserAPIKeyAuth(
-            api_key=given, user_role=LitellmUserRoles.PROXY_ADMIN, user_id="default_user_id"
-        )
-    runtime = _runtime.current()
-    digest = hashlib.sha256(given.encode()).hexdigest()
-    key = runtime.keys.find(digest, datetime.now(UTC)) if given else None
-    if key is None:
+    identity = identify(given)
+    if identity is None:
         raise _proxy_exception(unauthorized())
+    if identity.user_role == LitellmUserRoles.PROXY_ADMIN:
+        return identity
     # The path as it is routed: the one in request.url has passed a parser that drops characters.
     path = str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
     if not any(request.method == method and one.fullmatch(path) for method, one in _ALLOWED):
@@ -57,6 +52,20 @@ async def authenticate(request: Request, api_key: str | None) -> UserAPIKeyAuth:
                 403, "unauthorized", "This key may only call /v1/embeddings and /v1/models."
             )
         )
+    return identity
+
+
+def identify(given: str) -> UserAPIKeyAuth | None:
+    """Return the identity behind the key *given*, or None for a missing, wrong or expired one."""
+    master = _litellm.master_key()
+    if given and master and hmac.compare_digest(given.encode(), master.encode()):
+        return UserAPIKeyAuth(
+            api_key=given, user_role=LitellmUserRoles.PROXY_ADMIN, user_id="default_user_id"
+        )
+    digest = hashlib.sha256(given.encode()).hexdigest()
+    key = _runtime.current().keys.find(digest, datetime.now(UTC)) if given else None
+    if key is None:
+        return None
     return UserAPIKeyAuth(
         # LiteLLM logs this value: the hash, never the key.
         api_key=digest,

@@ -12,12 +12,8 @@ from fastapi import Response
 from litellm.integrations.custom_logger import CustomLogger
 
 from plugins import _lead, _litellm, _plain, _reply, _runtime
-from plugins._apart import apart
 
 __all__ = ["Matryoshka", "handler"]
-
-# Writing 32 x 4096 numbers takes 3 ms; from here on the event loop would be held too long.
-_APART_FROM_NUMBERS = 128 * 4096
 
 
 class Matryoshka(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
@@ -56,10 +52,7 @@ class Matryoshka(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         if plan.missing():
             exchange.error = plan.failure(runtime.clock())
             raise _lead.http_exception(exchange.error)
-        if plan.size() < _APART_FROM_NUMBERS:
-            body = _reply.body(plan)
-        else:
-            body = await apart(lambda: _reply.body(plan))
+        body = await _reply.ready(plan)
         headers = {
             **_litellm.reply_headers(data, user_api_key_dict, hidden, plan.cost_nano_usd / 1e9),
             **_reply.headers(plan),

@@ -169,8 +169,12 @@ class Health(_Frozen):
 
 
 class Gateway(_Frozen):
-    """What one worker takes in: requests in service and their texts, others that wait, bodies."""
+    """What one worker takes in: requests in service and their texts, others that wait, bodies.
 
+    *enabled* tells whether the front door may answer without LiteLLM's Router.
+    """
+
+    enabled: bool = True
     max_inflight: int = 256
     max_inflight_inputs: int = 8192
     max_queued: int = 1000

@@ -1,4 +1,4 @@
-"""The shape of what one worker holds in memory: requests that wait, and vectors that it knows."""
+"""The shape of the front door: what one worker takes in, and the vectors that it knows."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ __all__ = ["CacheEntry", "GatewayEntry"]
 
 
 class GatewayEntry(Section):
-    """How much one worker takes in; whatever is over it gets a 503 with Retry-After."""
+    """The front door: whether it answers by itself, and how much one worker takes in."""
 
+    enabled: bool | None = Field(
+        default=None, description="Default true; false sends every request through LiteLLM."
+    )
     max_inflight: int | None = Field(
         default=None, ge=1, le=100_000, description="Requests in service at once; default 256."
     )

@@ -58,19 +58,27 @@ TABLE: dict[str, dict[str, str]] = {
         "": "",
         # Public files: what LiteLLM loads.
         "budget": "_errors _exchange _lead _plain _pool _runtime",
-        "gateway": "_door _errors _foreign _lead _litellm _ready _runtime _snapshot budget"
-        " router_config",
+        "gateway": "_asgi _door _errors _fast _foreign _lead _litellm _ready _runtime _side"
+        " _snapshot budget keys router_config",
         "health": "_lead _runtime",
         "keys": "_consumer _errors _foreign _litellm _runtime",
-        "matryoshka": "_apart _lead _litellm _plain _reply _runtime",
+        "matryoshka": "_lead _litellm _plain _reply _runtime",
         "provider": "_errors _lead _litellm _runtime",
         # How LiteLLM is led, and what a client meets first.
         "_consumer": "_admission _budgets _runtime",
-        "_door": "_apart _errors _exchange _foreign _request _runtime _snapshot",
+        "_asgi": "",
+        "_door": "_apart _asgi _door_body _door_reply _errors _exchange _inside _request _runtime"
+        " _snapshot",
+        "_door_body": "_asgi _errors",
+        "_door_reply": "_asgi _errors _exchange _foreign",
+        "_fast": "_asgi _consumer _errors _exchange _plan _pool _reply _runtime router_config",
+        "_inside": "_asgi",
+        "_listeners": "",
+        "_side": "_asgi _errors _fast _foreign _listeners _litellm _plan _pool _runtime",
         "_foreign": "_errors",
         "_lead": "_admission _consumer _errors _exchange _runtime",
-        "_litellm": "",
-        "_ready": "_runtime",
+        "_litellm": "_inside",
+        "_ready": "_asgi _runtime",
         # The composition root.
         "_background": "",
         "_runtime": "_admission _attempt _attempt_log _background _budgets _errors _exchange"
@@ -101,7 +109,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_plain": "_attempt _attempt_log _errors _exchange _plan _pool _vectors",
         "_plan": "_errors _ledger _pick _pool _request _vectors",
         "_pool": "_budgets _dialects _ledger router_config",
-        "_reply": "_plan _space _vectors",
+        "_reply": "_apart _plan _space _vectors",
         "_names": "_request router_config",
         "_request": "_errors _space",
         "_space": "_errors",

@@ -1,0 +1,48 @@
+"""A branch inside LiteLLM's middlewares: a request may carry what serves it in place of a route.
+
+So LiteLLM's middlewares see our requests as they see all others: they count them, bound them, add
+headers for browsers and wait for them when the process ends.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plugins._asgi import App, Receive, Scope, Send
+
+__all__ = ["INSIDE", "branch"]
+
+INSIDE = "qwen3_router.inside"
+"""The key of a scope under which `work(scope, send)` stands, where the request carries it."""
+
+
+class _Branch:
+    def __init__(self, common: App, carrying: App) -> None:
+        self.app = common  # by this name LiteLLM's middlewares and ours find the next one
+        self._carrying = carrying
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._carrying if INSIDE in scope else self.app)(scope, receive, send)
+
+
+def branch(stack: Any, router: App, bypassed: str) -> bool:
+    """Build the branch into *stack*, the outermost middleware of a chain that ends in *router*.
+
+    Requests that carry their work pass by the middleware whose class is named *bypassed*. Returns
+    False, and changes nothing, if the chain does not end there.
+    """
+    outer, before = stack, None
+    while (inner := getattr(outer, "app", None)) is not router:
+        if inner is None or isinstance(inner, _Branch):
+            return inner is not None
+        if type(inner).__name__ == bypassed:
+            before = outer
+        outer = inner
+    outer.app = _Branch(router, _work)
+    if before is not None:
+        before.app = _Branch(before.app, before.app.app)
+    return True
+
+
+async def _work(scope: Scope, receive: Receive, send: Send) -> None:
+    await scope[INSIDE](scope, send)

@@ -1,0 +1,108 @@
+"""What the fast path asks of LiteLLM: whether it may serve, who asks, which headers a reply has."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from plugins import _litellm
+from plugins._asgi import Scope
+from plugins._fast import NotAdmitted
+from plugins._listeners import in_the_way, unknown_setting
+from plugins._plan import Plan
+from plugins._pool import Candidate
+from plugins._runtime import Runtime
+
+__all__ = ["Side"]
+
+log = logging.getLogger("qwen3_router")
+
+_BEARER = re.compile(r"Bearer ([!-~]+)")
+_LOOK_EVERY_S = 1.0
+
+
+class Side:
+    """LiteLLM as the fast path of one process sees it.
+
+    *own_key* returns the identity behind a key of our file, as our `custom_auth` does.
+    """
+
+    def __init__(self, own_key: Callable[[str], Any]) -> None:
+        self._own_key = own_key
+        self._looked_at = -_LOOK_EVERY_S
+        self._covers = False
+        self._said: str | None = None
+        self._version = ""
+
+    def covers(self, runtime: Runtime) -> bool:
+        """Tell whether nothing in LiteLLM has to see a request before it is answered.
+
+        Looked at once a second: callbacks come and go with a database, settings too.
+        """
+        now = time.monotonic()
+        if now - self._looked_at >= _LOOK_EVERY_S:
+            self._looked_at = now
+            why = self._why_not(runtime)
+            self._covers = why is None
+            if why is not None and why != self._said:
+                log.warning("the fast path steps aside, LiteLLM serves every request: %s", why)
+            self._said = why
+        return self._covers
+
+    def _why_not(self, runtime: Runtime) -> str | None:
+        moved = _litellm.missing_names(_litellm.NEEDED_BY_THE_FAST_PATH)
+        if moved:
+            return f"this LiteLLM has no {moved[0]}"
+        if not _litellm.has_branch():
+            return "its middlewares are not built as expected"
+        self._version = _litellm.proxy_version()
+        callback = in_the_way(_litellm.callbacks())
+        if callback is not None:
+            return f"the callback {callback} may want to see requests"
+        setting = unknown_setting(
+            {**runtime.config.raw, "general_settings": _litellm.general_settings()}
+        )
+        if setting is not None:
+            return f"{setting} is set, and the fast path does not know its effect"
+        if not runtime.has_own_keys:
+            return "keys are not those of the file"
+        return None
+
+    def is_admin(self, headers: dict[str, str]) -> bool:
+        """Tell whether the request carries the proxy's master key."""
+        given = _BEARER.fullmatch(headers.get("authorization", ""))
+        master = _litellm.master_key()
+        return bool(given and master and hmac.compare_digest(given[1].encode(), master.encode()))
+
+    async def identify(self, headers: dict[str, str], scope: Scope, body: dict[str, Any]) -> Any:
+        """Return LiteLLM's identity of whoever asks. Raises: NotAdmitted."""
+        given = _BEARER.fullmatch(headers.get("authorization", ""))
+        if given and "x-litellm-api-key" not in headers:  # this one goes before all others
+            identity = self._own_key(given[1])
+            if identity is None:
+                raise NotAdmitted(401, {}, "")
+            return identity
+        try:
+            return await _litellm.authenticate(scope, body)
+        except Exception as error:
+            raise NotAdmitted(*_litellm.refusal(error)) from None
+
+    def reply_headers(
+        self, identity: Any, headers: dict[str, str], served_by: Candidate, plan: Plan, ms: float
+    ) -> dict[str, str]:
+        """Return the `x-litellm-*` headers of a reply, those that LiteLLM would have put on it."""
+        cost_usd = plan.cost_nano_usd / 1e9
+        return {
+            "x-litellm-call-id": headers.get("x-litellm-call-id") or str(uuid.uuid4()),
+            "x-litellm-model-id": served_by.id,
+            "x-litellm-model-name": f"qwen3/{served_by.endpoint.provider}",
+            "x-litellm-version": self._version,
+            "x-litellm-response-cost": str(cost_usd),
+            "x-litellm-key-spend": str((identity.spend or 0.0) + cost_usd),
+            "x-litellm-response-duration-ms": str(ms),
+        }
