@@ -72,8 +72,10 @@ class Snapshot:
         """Return the deployment of a group that LiteLLM serves by itself, by *model* and base."""
         return self._plain.get((model, api_base.rstrip("/") if api_base else None))
 
-    def at(self, provider: str, api_base: str | None) -> list[Candidate]:
-        """Return the deployments of *provider* at *api_base*, as LiteLLM names what it checks."""
+    def at(
+        self, provider: str, api_base: str | None, api_key: str | None = None
+    ) -> list[Candidate]:
+        """Return the deployments that LiteLLM checks, as far as what it names tells them apart."""
         bases = [
             (one, one.endpoint.target.api_base)
             for one in self._by_id.values()
@@ -85,11 +87,16 @@ class Snapshot:
         found = [one for one, base in bases if base == wanted]
         if not wanted and not found:
             found = [one for one, _ in bases]
-        return found
+        same = [
+            one for one in found if one.endpoint.target and one.endpoint.target.api_key == api_key
+        ]
+        return same or found
 
-    def why_off(self, provider: str, api_base: str | None) -> str | None:
-        """Return why no deployment of *provider* at *api_base* is on, or None if one is."""
-        found = self.at(provider, api_base)
+    def why_off(
+        self, provider: str, api_base: str | None, api_key: str | None = None
+    ) -> str | None:
+        """Return why none of the deployments that LiteLLM checks is on, or None if one is."""
+        found = self.at(provider, api_base, api_key)
         if any(one.off is None for one in found):
             return None
         return why_off(found) or "not a deployment of this router"

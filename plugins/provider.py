@@ -27,6 +27,7 @@ class Qwen3(CustomLLM):  # type: ignore[misc]  # LiteLLM ships no types
         input: list[str] | str,  # noqa: A002  # LiteLLM passes it by this name
         model_response: Any,
         api_base: str | None = None,
+        api_key: str | None = None,
         litellm_params: dict[str, Any] | None = None,
         **_: Any,
     ) -> Any:
@@ -43,7 +44,7 @@ class Qwen3(CustomLLM):  # type: ignore[misc]  # LiteLLM ships no types
         if exchange is None or exchange.plan is None:
             if not _litellm.is_health_check(params):
                 raise _lead.move_on(model)
-            return _probe(model, api_base, model_response)
+            return _probe(model, api_base, api_key, model_response)
         plan = exchange.plan
         candidate = exchange.snapshot.candidate((params.get("model_info") or {}).get("id"))
         if candidate is None:
@@ -71,14 +72,14 @@ class Qwen3(CustomLLM):  # type: ignore[misc]  # LiteLLM ships no types
         raise NotImplementedError("qwen3/ deployments are async only; use litellm.aembedding")
 
 
-def _probe(provider: str, api_base: str | None, model_response: Any) -> Any:
+def _probe(provider: str, api_base: str | None, api_key: str | None, model_response: Any) -> Any:
     """Answer LiteLLM's /health from what we know, without a call to anybody.
 
-    LiteLLM does not say which deployment it probes, so all with that provider and base answer.
+    LiteLLM does not say which deployment it probes, so all with that provider, base and key answer.
     """
     runtime = _runtime.current()
-    off = runtime.snapshot.why_off(provider, api_base)
-    off = off or runtime.health.why_none(runtime.snapshot.at(provider, api_base))
+    off = runtime.snapshot.why_off(provider, api_base, api_key)
+    off = off or runtime.health.why_none(runtime.snapshot.at(provider, api_base, api_key))
     if off is not None:
         raise _lead.off(provider, off)
     model_response.model = provider
