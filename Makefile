@@ -87,6 +87,9 @@ lock: $(UV)
 		--output-file requirements/proxy.txt
 	@$(COMPILE) pyproject.toml -c requirements/dev.txt --extra demo --group build \
 		--output-file requirements/demo.txt
+	@$(COMPILE) pyproject.toml -c requirements/dev.txt --extra plugins --no-deps \
+		--no-emit-package litellm --output-file requirements/addon.txt
+	@$(COMPILE) --group build -c requirements/dev.txt --output-file requirements/build.txt
 	@$(COMPILE) --group tools --output-file requirements/uv.txt
 
 clean:
