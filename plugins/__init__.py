@@ -8,6 +8,7 @@ Public files are what a LiteLLM config names; each exports a `handler`:
     provider.py     provider `qwen3/`: one attempt on one deployment
     health.py       callback: nobody who is out is called
     keys.py         custom_auth: keys declared in YAML
+    status.py       ASGI: our own pages beside the embeddings
 
 A request's way through the private ones: `_door` → `_request` (what was asked) → LiteLLM's
 middlewares → `_fast`, or LiteLLM's routes and Router with our callbacks; both → `_admission`

@@ -109,6 +109,7 @@ class Door:
             except ClientError as error:
                 return await reply.fail(error)
             model = unquote(match["model"]) if match["model"] else fields.get("model")
+            exchange.model = model
             await self._route(runtime, exchange, reply, scope, receive, body, fields, model)
         finally:
             runtime.exchanges.close(exchange)

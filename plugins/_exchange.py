@@ -29,7 +29,8 @@ _SWEEP_EVERY = 512
 class Exchange:
     """One request: *asked* once it was understood, *plan* once it was admitted.
 
-    *snapshot* is the configuration that it began with, and ends with.
+    *snapshot* is the configuration that it began with, and ends with; *model* what the client
+    named, if the front door read it.
 
     *error* is what the client will be told, once that is known, and *told* what it was told.
     *held* is a call that LiteLLM makes by itself, whose money is held. *door* tells whether the
@@ -41,6 +42,7 @@ class Exchange:
     id: str
     received_at: float
     snapshot: Snapshot
+    model: object = None
     asked: Asked | None = None
     plan: Plan | None = None
     error: ClientError | Unavailable | None = None

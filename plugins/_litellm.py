@@ -26,6 +26,7 @@ __all__ = [
     "general_settings",
     "has_branch",
     "has_database",
+    "has_route",
     "is_health_check",
     "knows_model",
     "master_key",
@@ -245,6 +246,11 @@ def _entries(
         id_ = str(id_) if id_ is not None else router.generate_model_id(entry["model_name"], params)
         found[id_] = (entry, params)
     return found
+
+
+def has_route(path: str) -> bool:
+    """Tell whether LiteLLM's application serves exactly *path* by a route or mount of its own."""
+    return any(getattr(route, "path", None) == path for route in _proxy().app.routes)
 
 
 def wrap_app(wrapper: Any) -> None:

@@ -63,6 +63,11 @@ class Money:
         self._full: dict[str, tuple[Refusal, float]] = {}
         self._told: dict[str, float] = {}
 
+    @property
+    def open_count(self) -> int:
+        """How many calls hold money now."""
+        return len(self._open)
+
     async def define(self, budgets: Iterable[Budget]) -> None:
         """Make *budgets* known to the store, those that are new to this process.
 

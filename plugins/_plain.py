@@ -120,7 +120,8 @@ async def take(
         raise
     what, exchange.held = exchange.held, None
     if what is not None:
-        await books.after(what, Outcome(None, tokens, cost, True, now - plan.called_at))
+        wire = (plan.called_at, now)
+        await books.after(what, Outcome(None, tokens, cost, True, now - plan.called_at, wire))
 
 
 def _plan(exchange: Exchange) -> Plan:

@@ -53,8 +53,9 @@ class RequestRecord:
     "left" (the client went before the answer; *status* is 499). *code* is the stable error code.
     *tokens* are counted by us, end tokens included, and *longest* those of the longest input;
     *billed_tokens* stand in the reply's usage. *tried* lists the failed attempts' deployments,
-    *served_by* those whose vectors were used. *upstream_ms* is the time in which at least one wire
-    call was open, *own_ms* the rest. *cache_hits* counts inputs that no provider was asked for.
+    *reasons* the class of each failure, *served_by* those whose vectors were used. *upstream_ms* is
+    the time in which at least one wire call was open, *own_ms* the rest. *cache_hits* counts inputs
+    that no provider was asked for.
     """
 
     at: float
@@ -73,6 +74,7 @@ class RequestRecord:
     cost_nano_usd: int
     served_by: tuple[str, ...]
     tried: tuple[str, ...]
+    reasons: tuple[str, ...]
     attempts: int
     outcome: str
     status: int
@@ -146,6 +148,7 @@ def of_exchange(exchange: Exchange, *, now: float, wall: float) -> RequestRecord
         cost_nano_usd=plan.cost_nano_usd if plan is not None else 0,
         served_by=tuple(plan.served_by) if plan is not None else (),
         tried=tuple(id_ for id_, _ in plan.faults) if plan is not None else (),
+        reasons=tuple(one.fault.value for _, one in plan.faults) if plan is not None else (),
         attempts=plan.calls if plan is not None else 0,
         outcome=outcome,
         status=status,
@@ -161,7 +164,8 @@ def _group(exchange: Exchange) -> str:
     if exchange.plan is not None:
         return exchange.plan.group_names[0]
     # Refused before it had a plan. A name that is none of our groups is not repeated.
-    group = exchange.snapshot.group_of(exchange.asked.model) if exchange.asked is not None else None
+    model = exchange.asked.model if exchange.asked is not None else exchange.model
+    group = exchange.snapshot.group_of(model)
     return group.name if group is not None else ""
 
 

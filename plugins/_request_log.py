@@ -112,6 +112,7 @@ def _request(one: RequestRecord) -> dict[str, Any]:
         "cost_nano_usd": one.cost_nano_usd,
         "served_by": one.served_by,
         "tried": one.tried,
+        "reasons": one.reasons,
         "attempts": one.attempts,
         "outcome": one.outcome,
         "status": one.status,
@@ -137,8 +138,8 @@ ATTEMPT_FIELDS = tuple(
 REQUEST_FIELDS = tuple(
     _request(
         RequestRecord(
-            0, "", None, None, None, "", False, None, None, 0, 0, 0, 0, 0, (), (), 0, "", 0, None,
-            0, 0, 0, 0,
+            0, "", None, None, None, "", False, None, None, 0, 0, 0, 0, 0, (), (), (), 0, "", 0,
+            None, 0, 0, 0, 0,
         )
     )
 )  # fmt: skip

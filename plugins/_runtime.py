@@ -31,7 +31,6 @@ from plugins._ledger import Amount
 from plugins._ledger_open import open_ledger
 from plugins._money import Money
 from plugins._notes import Notes
-from plugins._observe import Observer
 from plugins._parity_reference import UnreadableError
 from plugins._plan import Plan
 from plugins._pool import Candidate
@@ -46,12 +45,12 @@ from plugins._readiness import (
 from plugins._reload import EVERY_S, Reloader
 from plugins._renewal import Swap, staging
 from plugins._request import Asked, parse_fields
-from plugins._request_log import open_log
 from plugins._shared import process_name
 from plugins._shared_open import open_shared
 from plugins._slots import Slots
 from plugins._snapshot import Snapshot
 from plugins._steer import steer
+from plugins._telling import Telling
 from plugins._together import Together
 from plugins._wire import Wire
 from router_config import Config, Group, load
@@ -80,20 +79,20 @@ class Runtime:
         self.money = Money(open_ledger(config.ledger, environ), clock)
         self.exchanges = Exchanges(clock, lambda: self.snapshot)
         presence = Presence(self.exchanges)
-        self.observer = Observer(self.exchanges, clock=clock, wall=time.time)
-        if config.request_log is not None:
-            self.observer.sinks.append(open_log(config.request_log, environ))
         notes = Notes(open_shared(config.ledger, environ), process_name())
         self.health = Health(self.pool, settings_of(config.health), draw=draw, me=notes.me)
+        self.telling = Telling(
+            lambda: self.snapshot, environ, self.exchanges, self.money, self.health, clock=clock
+        )
         self.watchers: tuple[Watcher, ...] = (
             presence,
             self.health,
             self.money,
             AttemptLog(),
-            self.observer,
+            self.telling.observer,
         )
         # Of a call that LiteLLM makes by itself; its failures are logged where they are noticed.
-        self.books = Both(self.health, self.money)
+        self.books = Both(self.health, Both(self.money, self.telling.observer))
         # Connections belong to an event loop; tests and LiteLLM's sync helpers may run several.
         self._wires: dict[int, Wire] = {}
         self.slots = Slots()
@@ -108,6 +107,7 @@ class Runtime:
             background=self.background,
             clock=clock,
         )
+        self.telling.jobs(self.background)
         # Each process does both: it harms nobody, and none has to know of the others.
         self.background.add("ledger sweep", 60.0, self.money.sweep, first_s=60.0)
         self.background.add(
@@ -119,6 +119,7 @@ class Runtime:
             lambda: self.config,
             staging(environ, lambda: self.snapshot, self.money.follow, self.swaps),
         )
+        self.telling.word = lambda: self.reloader.word
         self.background.add("reload", EVERY_S, self.reloader.look)
 
     def _replace(self, old: Snapshot, new: Snapshot) -> None:

@@ -17,13 +17,14 @@ import litellm
 from fastapi import HTTPException
 from litellm.integrations.custom_logger import CustomLogger
 
-from plugins import _lead, _litellm, _runtime, budget, keys
+from plugins import _lead, _litellm, _runtime, budget, keys, status
 from plugins._asgi import Message, Receive, Scope, Send
 from plugins._door import Door
 from plugins._errors import TurnedDown
 from plugins._fast import Fast
 from plugins._foreign import translate
 from plugins._ready import Ready
+from plugins._routes import Routes
 from plugins._side import Side
 from plugins._snapshot import Snapshot
 from router_config import ConfigError
@@ -108,8 +109,8 @@ class Gateway(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
 
 class _FrontDoor(Door):
     def __init__(self, inner: Any) -> None:
-        door = Ready(inner, _runtime.current)
-        super().__init__(door, _runtime.current, _litellm.knows_model, Fast(Side(keys.identify)))
+        pages = Routes(Ready(inner, _runtime.current), status.app, status.PAGES)
+        super().__init__(pages, _runtime.current, _litellm.knows_model, Fast(Side(keys.identify)))
         _lead.door_is_there()
 
 

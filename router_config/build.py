@@ -24,6 +24,7 @@ from .config import (
     Health,
     Key,
     Matryoshka,
+    Metrics,
     Parity,
     Proving,
     RequestLog,
@@ -39,10 +40,10 @@ from .schema import (
     ModelListEntry,
     Params,
     ParityEntry,
-    RequestLogEntry,
     RouterSection,
     RouterSettings,
 )
+from .schema_observing import MetricsEntry, RequestLogEntry
 from .sections import Section
 from .shape import OWN_PREFIX, our_groups
 from .yamltext import Document
@@ -92,6 +93,8 @@ def build(document: Document, file: File, catalogue: Mapping[str, Provider]) -> 
         gateway=Gateway(**_given(section.gateway)),
         cache=Cache(**_given(section.cache)),
         proving=_proving(section.parity),
+        metrics=_metrics(section.metrics),
+        status_page=_or(section.status_page, True),
         request_log=_request_log(section.request_log),
         raw=document.value,
     )
@@ -142,6 +145,17 @@ def _groups(
             cache=_or(entry.cache, True),
             **({"instruct": entry.instruct} if entry.instruct else {}),
         )
+
+
+def _metrics(entry: MetricsEntry | None) -> Metrics:
+    if entry is None:
+        return Metrics()
+    return Metrics(
+        enabled=_or(entry.enabled, True),
+        open=_or(entry.open, False),
+        token=entry.token,
+        consumers=_or(entry.consumers, 100),
+    )
 
 
 def _request_log(entry: RequestLogEntry | None) -> RequestLog | None:

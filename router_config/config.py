@@ -30,6 +30,7 @@ __all__ = [
     "Health",
     "Key",
     "Matryoshka",
+    "Metrics",
     "Parity",
     "Proving",
     "RequestLog",
@@ -188,6 +189,15 @@ class Cache(_Frozen):
     max_mb: int = 64
 
 
+class Metrics(_Frozen):
+    """Who may read the metrics: all if *open*, else who has *token* or the master key."""
+
+    enabled: bool = True
+    open: bool = False
+    token: Secret | EnvRef | None = None
+    consumers: int = 100
+
+
 class RequestLog(_Frozen):
     """Where request lines go: to *file*, as it is written in the config, or (None) to stdout."""
 
@@ -219,6 +229,8 @@ class Config(_Frozen):
     proving: Proving = Proving()
     gateway: Gateway = Gateway()
     cache: Cache = Cache()
+    metrics: Metrics = Metrics()
+    status_page: bool = True
     request_log: RequestLog | None = None
     raw: dict[str, Any] = Field(repr=False)
     warnings: tuple[Problem, ...] = ()

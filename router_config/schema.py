@@ -15,6 +15,7 @@ from .catalogue import Region
 from .schema_budget import BudgetEntry, Period
 from .schema_gateway import CacheEntry, GatewayEntry
 from .schema_health import GroupParityEntry, HealthEntry, ParityEntry
+from .schema_observing import MetricsEntry, RequestLogEntry
 from .sections import OpenSection, Seconds, Section
 from .values import (
     BudgetName,
@@ -46,7 +47,6 @@ __all__ = [
     "ParityEntry",
     "Period",
     "ProviderMapEntry",
-    "RequestLogEntry",
     "RouterSection",
     "RouterSettings",
 ]
@@ -202,21 +202,6 @@ class GroupEntry(Section):
     )
 
 
-class RequestLogEntry(Section):
-    """Where a line of JSON goes for each request and each attempt: a file, or standard output."""
-
-    file: Text | None = Field(
-        default=None, description="A path; a relative one is below $QWEN3_ROUTER_STATE."
-    )
-    stdout: bool | None = Field(default=None, description="true: to standard output.")
-    max_mb: int | None = Field(
-        default=None, ge=1, le=102_400, description="Then the file is moved aside; default 64."
-    )
-    keep: int | None = Field(
-        default=None, ge=0, le=1000, description="Older files that stay; default 5."
-    )
-
-
 class RouterSection(Section):
     """Everything of ours; LiteLLM does not read it."""
 
@@ -242,6 +227,12 @@ class RouterSection(Section):
     groups: dict[str, GroupEntry] | None = None
     gateway: GatewayEntry | None = None
     cache: CacheEntry | None = None
+    metrics: MetricsEntry | None = Field(
+        default=None, description="/router/metrics, and /metrics unless LiteLLM has its own there."
+    )
+    status_page: bool | None = Field(
+        default=None, description="/router/, for the master key; default true."
+    )
     request_log: RequestLogEntry | None = Field(
         default=None, description="One line of JSON per request and per attempt; default: none."
     )

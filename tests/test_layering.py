@@ -21,7 +21,7 @@ TABLE: dict[str, dict[str, str]] = {
     "router_config": {
         "": "catalogue config environment loader problems",
         "__main__": "cli",
-        "build": "catalogue config schema sections shape yamltext",
+        "build": "catalogue config schema schema_observing sections shape yamltext",
         "catalogue": "facts problems yamltext",
         "config": "catalogue problems schema values",
         "editor": "rules.litellm_keys schema",
@@ -30,10 +30,12 @@ TABLE: dict[str, dict[str, str]] = {
         "loader": "build catalogue config problems rules rules.unset shape yamltext",
         "outputs": "problems",
         "problems": "",
-        "schema": "catalogue schema_budget schema_gateway schema_health sections values",
+        "schema": "catalogue schema_budget schema_gateway schema_health schema_observing sections"
+        " values",
         "schema_budget": "sections values",
         "schema_gateway": "sections",
         "schema_health": "schema_budget sections values",
+        "schema_observing": "sections values",
         "sections": "",
         "shape": "problems schema sections values",
         "values": "yamlnodes",
@@ -58,9 +60,10 @@ TABLE: dict[str, dict[str, str]] = {
         "": "",
         # Public files: what LiteLLM loads.
         "budget": "_errors _exchange _lead _plain _pool _runtime",
-        "gateway": "_asgi _door _errors _fast _foreign _lead _litellm _ready _runtime _side"
-        " _snapshot budget keys router_config",
+        "gateway": "_asgi _door _errors _fast _foreign _lead _litellm _plain _ready _routes"
+        " _runtime _side _snapshot budget keys status router_config",
         "health": "_lead _runtime",
+        "status": "_asgi _litellm _routes _runtime router_config",
         "keys": "_consumer _errors _foreign _litellm _runtime",
         "matryoshka": "_lead _litellm _plain _reply _runtime",
         "provider": "_errors _lead _litellm _runtime",
@@ -82,9 +85,10 @@ TABLE: dict[str, dict[str, str]] = {
         # The composition root.
         "_background": "",
         "_runtime": "_admission _attempt _attempt_log _background _budgets _errors _exchange"
-        " _health _health_rules _keyring _ledger _ledger_open _logs _money _notes _observe"
-        " _parity_reference _plan _pool _presence _readiness _reload _renewal _request _request_log"
-        " _round _shared _shared_open _slots _snapshot _steer _together _wire router_config",
+        " _health _health_rules _keyring _ledger _ledger_open _logs _money _names _notes"
+        " _parity_reference _plan _pool _presence _readiness _reload _renewal"
+        " _request _round _shared _shared_open _slots _snapshot _steer _telling"
+        " _together _wire router_config",
         # One request: asked, planned, picked, attempted, answered.
         "_admission": "_apart _errors _ledger _plan _pool _request _space _tokens router_config",
         "_attempt": "_apart _dialects _errors _ledger _pool _vectors",
@@ -104,6 +108,18 @@ TABLE: dict[str, dict[str, str]] = {
         "_logs": "",
         "_log_writer": "",
         "_observe": "_attempt _exchange _record",
+        # What it tells about itself: records, counts, and what all workers have counted.
+        "_board": "_apart _history _metrics _tally _workers",
+        "_exposition": "_board _metrics",
+        "_gauges": "_board _ledger _pool _standing",
+        "_history": "_metrics _record",
+        "_metrics": "",
+        "_rooms": "_ledger _ledger_forecast _money",
+        "_routes": "_asgi",
+        "_tally": "_metrics _record",
+        "_telling": "_apart _background _board _budgets _exchange _exposition _gauges _health"
+        " _ledger _money _observe _reload _request_log _rooms _snapshot _standing _workers",
+        "_workers": "_state",
         "_pick": "_pool",
         "_presence": "_attempt _errors _exchange",
         "_plain": "_attempt _attempt_log _errors _exchange _plan _pool _vectors",

@@ -1,4 +1,4 @@
-"""Rules about what a running router tells: its log of requests."""
+"""Rules about what a running router tells: its metrics and its log of requests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from .subject import Rule, Subject
 
 __all__ = ["RULES"]
 
+_METRICS: Path = ("embedding_router", "metrics")
 _LOG: Path = ("embedding_router", "request_log")
 
 
@@ -28,4 +29,11 @@ def request_log_has_one_target(subject: Subject) -> Iterator[Finding]:
                 yield Finding((*_LOG, key), what, "remove it", "warning")
 
 
-RULES: tuple[Rule, ...] = (request_log_has_one_target,)
+def open_metrics_have_no_token(subject: Subject) -> Iterator[Finding]:
+    entry = subject.section.metrics
+    if entry is not None and entry.open and entry.token is not None:
+        what = "a token for metrics that answer without one"
+        yield Finding((*_METRICS, "token"), what, "remove it, or open: true", "warning")
+
+
+RULES: tuple[Rule, ...] = (request_log_has_one_target, open_metrics_have_no_token)

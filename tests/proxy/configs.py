@@ -19,6 +19,7 @@ from router_config.sandbox import Sandbox
 __all__ = [
     "HEALTHY",
     "KEYS",
+    "METRICS_TOKEN",
     "MIXES",
     "MIX_PROVIDERS",
     "PLAIN_KEY",
@@ -49,6 +50,7 @@ PROVIDERS = (
 )
 HEALTHY = "openai"
 REQUEST_LOG = "requests.jsonl"  # beside the config
+METRICS_TOKEN = "token-of-the-tests-own-prometheus"
 PLAIN_KEY = "sk-plain-key-for-tests-only"
 UNSET = "TEST_NEVER_SET_API_KEY"
 # Orders of four deployments: the first three are made to fail, the fourth answers.
@@ -84,6 +86,7 @@ def pair(provider: str) -> str:
 def write(box: Sandbox, path: Path) -> Path:
     """Write the shared config for the emulators of *box*."""
     config = _config(box)
+    config["embedding_router"]["metrics"] = {"token": "os.environ/TEST_METRICS_TOKEN"}
     config["embedding_router"]["request_log"] = {"file": str(path.with_name(REQUEST_LOG))}
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     return path
@@ -225,7 +228,7 @@ def _config(box: Sandbox) -> dict[str, Any]:
 def environ(box: Sandbox) -> dict[str, str]:
     """Return the key variables that the config names."""
     keys = {_variable(one): box.keys.get(one) or "none" for one in PROVIDERS}
-    return {**keys, "PLAIN_API_KEY": PLAIN_KEY}
+    return {**keys, "PLAIN_API_KEY": PLAIN_KEY, "TEST_METRICS_TOKEN": METRICS_TOKEN}
 
 
 def _variable(provider: str) -> str:

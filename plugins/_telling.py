@@ -1,0 +1,128 @@
+"""What the router tells about itself, put together: request log, counts, budgets and their jobs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+from plugins import _gauges
+from plugins._apart import apart
+from plugins._background import Background
+from plugins._board import PUBLISH_S, Board, Values
+from plugins._budgets import declared
+from plugins._exchange import Exchanges
+from plugins._exposition import exposition
+from plugins._health import Health
+from plugins._ledger import Budget
+from plugins._money import Money
+from plugins._observe import Observer
+from plugins._reload import Word
+from plugins._request_log import open_log
+from plugins._rooms import Rooms
+from plugins._snapshot import Snapshot
+from plugins._standing import Standing
+from plugins._workers import Workers, folder_of, server_of
+
+__all__ = ["Telling"]
+
+_TIDY_EVERY_S = 30.0
+_COUNTED = ("ejected", "resting")
+
+
+class Telling:
+    """One process's; *clock* is monotonic, *wall* since 1970, in seconds.
+
+    *newest* gives the configuration in force. Its `observer` must be one of the watchers.
+    """
+
+    def __init__(
+        self,
+        newest: Callable[[], Snapshot],
+        environ: Mapping[str, str],
+        exchanges: Exchanges,
+        money: Money,
+        health: Health,
+        *,
+        clock: Callable[[], float],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        config = newest().config
+        self._newest = newest
+        self._exchanges = exchanges
+        self._money = money
+        self._health = health
+        self._wall = wall
+        # What the reloader last said; whoever reloads sets it.
+        self.word: Callable[[], Word] | None = None
+        self._loaded = wall()
+        self.rooms = Rooms(money, clock)
+        server = server_of(environ)
+        self.board = Board(
+            self._gauges,
+            most_consumers=config.metrics.consumers,
+            wall=wall,
+            workers=None if server is None else self._place(server, environ),
+        )
+        self.request_log = open_log(config.request_log, environ) if config.request_log else None
+        self.observer = Observer(exchanges, clock=clock, wall=wall)
+        self.observer.sinks += [self.board.tally, self.board.history]
+        if self.request_log is not None:
+            self.observer.sinks.append(self.request_log)
+        health.on_own_change.append(self._ejected)
+
+    def _place(self, server: str, environ: Mapping[str, str]) -> Callable[[], Workers]:
+        return lambda: Workers(folder_of(server, environ), self.board.fold)
+
+    def jobs(self, background: Background) -> None:
+        """Add what is done beside the requests, if other workers are to know of these."""
+        if self.board.is_shared:
+            background.add("counts", PUBLISH_S, self.board.publish)
+            background.add("counts of ended workers", _TIDY_EVERY_S, self.board.tidy)
+
+    def accounts(self) -> list[Budget]:
+        """Return the budgets to show."""
+        snapshot = self._newest()
+        return _gauges.accounts(snapshot.pool, declared(snapshot.config))
+
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
+        """Return body and content type of the metrics page; no provider is called for it."""
+        left = await self.rooms.left(self.accounts())
+        gathered = await self.board.gather()
+        values = [
+            *gathered.gauges,
+            *_gauges.deployments(self._newest().pool, self._health.standings(), {}),
+            *_gauges.budgets(left.rooms),
+            ("ledger_up", (), float(left.up)),
+            ("build_info", (_version("qwen3-embedding-router"), _version("litellm")), 1),
+        ]
+        return await apart(lambda: exposition(gathered.tally, values, accept))
+
+    def _gauges(self) -> Values:
+        word = self.word() if self.word is not None else None
+        if word is not None and word.ok:
+            self._loaded = word.at
+        dropped = self.request_log.dropped if self.request_log is not None else 0
+        self.board.tally.counts["request_log_dropped_lines"] = {(): dropped}
+        return [
+            ("requests_in_flight", (), len(self._exchanges)),
+            ("reservations_open", (), self._money.open_count),
+            ("config_info", (self._newest().config.sha256,), 1),
+            ("config_last_reload_success", (), float(word is None or word.ok)),
+            ("config_last_reload_success_timestamp_seconds", (), self._loaded),
+        ]
+
+    def _ejected(self, key: str, standing: Standing | None) -> None:
+        if standing is None or standing.kind not in _COUNTED or standing.by != self._health.me:
+            return
+        for group in self._newest().pool.values():
+            for one in group:
+                if one.endpoint.key == key:
+                    self.board.tally.add("ejections", (one.id, standing.kind))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a source checkout
+        return "unknown"
