@@ -140,7 +140,7 @@ def test_the_config_is_what_init_writes(
     command = ["init", "--providers", "all", "--ledger", "os.environ/QWEN3_ROUTER_LEDGER", *more]
     assert main(command) == 0
     written = Path("config.yaml").read_text()
-    assert path.read_text() == written, f"write it again: qwen3-router {' '.join(command)}"
+    assert path.read_text() == written, "run scripts/deploy_configs"
 
 
 def test_one_replica_keeps_its_ledger_on_a_volume_and_never_doubles() -> None:
