@@ -127,12 +127,15 @@ def test_the_core_is_what_validate_needs_and_no_more() -> None:
     assert {canonicalize_name(Requirement(line).name) for line in CORE} == {"pydantic", "pyyaml"}
 
 
+TOOLING = ("router_config.cli", "router_config.sandbox", "router_config.simulation")
+
+
 @pytest.mark.parametrize("module", sorted(modules()))
 def test_module_imports_only_what_its_extra_declares(module: str) -> None:
     declared = list(CORE)
     if module.startswith("plugins"):
         declared += EXTRAS["plugins"] + EXTRAS["fast"] + EXTRAS["proxy"]
-    elif module.startswith(("router_config.cli", "router_config.sandbox")):
+    elif module.startswith(TOOLING):
         declared += [line for lines in EXTRAS.values() for line in lines]
     names = {canonicalize_name(Requirement(line).name) for line in declared}
     names |= {part for name in names for part in COMES_WITH.get(name, ())}

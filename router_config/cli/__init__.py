@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         package = (error.name or "").partition(".")[0]
         if package in ("", "plugins", "router_config"):
             raise  # a bug or a broken install, which no extra mends
-        extra = "demo" if words[0] == "demo" else "proxy"
+        extra = "plot" if package == "matplotlib" else "demo" if words[0] == "demo" else "proxy"
         print(f"{PROGRAM} {words[0]}: {not_installed(package, extra)}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # as in `… | head`
