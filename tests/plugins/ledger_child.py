@@ -6,6 +6,7 @@ python -m tests.plugins.ledger_child     reads commands as JSON lines; see `Nurs
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -190,6 +191,40 @@ def full_disk(path: str) -> None:
         async with asyncio.timeout(30):
             (room,) = await ledger.rooms(["b"])
             while room.spent != Amount(tokens=5):
+                (room,) = await ledger.rooms(["b"])
+        assert room.held == Amount(tokens=7 * (len(granted) - 1)), room
+        assert await ledger.check() == []
+        await ledger.close()
+
+    asyncio.run(run())
+
+
+def no_space(path: str) -> None:
+    """Spend until the disk is full, in truth, and go on when there is space again."""
+    folder = Path(path).parent
+
+    async def run() -> None:
+        ledger = SqliteLedger(Path(path), apart=True)
+        await ledger.define([Budget("b", "lifetime", tokens=10**9)])
+        granted = [await ledger.reserve(["b"], Amount(tokens=7), 3600)]
+        filler = os.open(folder / "filler", os.O_WRONLY | os.O_CREAT)
+        with contextlib.suppress(OSError):  # until it is full
+            while True:
+                os.write(filler, bytes(4096))
+        os.close(filler)
+        reason = ""
+        while not reason:
+            try:
+                granted.append(await ledger.reserve(["b"], Amount(tokens=7), 3600))
+            except LedgerUnavailable as error:
+                reason = error.reason
+        assert reason == f"no space is left for the ledger {path}: free some"
+        assert await ledger.settle(granted[0], Amount(tokens=5)) == ()  # is kept
+        (folder / "filler").unlink()
+        async with asyncio.timeout(30):
+            (room,) = await ledger.rooms(["b"])
+            while room.spent != Amount(tokens=5):
+                await asyncio.sleep(0.05)
                 (room,) = await ledger.rooms(["b"])
         assert room.held == Amount(tokens=7 * (len(granted) - 1)), room
         assert await ledger.check() == []

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shlex
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -110,6 +113,25 @@ def test_a_redis_that_is_killed_itself_forgets_nothing_that_it_granted(
 
 def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path, nursery: Nursery) -> None:
     assert nursery.wait(nursery.fork("full_disk", str(tmp_path / "ledger.db"))) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a disk of a test's own is Linux's")
+def test_a_disk_without_space_refuses_and_loses_nothing(tmp_path: Path) -> None:
+    """As above, but by the file system itself: a small one that only the child sees."""
+    apart = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    mount = f"mount -t tmpfs -o size=1m tmpfs {tmp_path}"
+    if subprocess.run([*apart, mount], check=False, capture_output=True).returncode:
+        pytest.skip("this user may not mount")
+    call = "import sys; from tests.plugins.ledger_child import no_space; no_space(sys.argv[1])"
+    words = [sys.executable, "-c", call, str(tmp_path / "ledger.db")]
+    done = subprocess.run(
+        [*apart, f"{mount} && exec {shlex.join(words)}"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @dataclass(frozen=True)
