@@ -57,6 +57,7 @@ class Setup:
     environ: dict[str, str] = field(default_factory=dict)
     callbacks: tuple[str, ...] = ()
     wired: bool = True  # False: the line of plugins.budget is missing
+    auth: str = "plugins.keys.handler"
 
     def add(
         self,
@@ -114,7 +115,7 @@ class Setup:
             },
             "general_settings": {
                 "master_key": "os.environ/LITELLM_MASTER_KEY",
-                "custom_auth": "plugins.keys.handler",
+                "custom_auth": self.auth,
             },
             "embedding_router": self.section,
         }

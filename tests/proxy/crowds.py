@@ -27,6 +27,7 @@ from tests.proxy.harness import Proxy
 from tests.sizes import size
 
 __all__ = [
+    "IDENTITIES",
     "POOLS",
     "TOKENS",
     "Storm",
@@ -55,6 +56,8 @@ POOLS: dict[str, tuple[Unit, int]] = {
     "tokens-own": ("tokens", TOKENS),
     "plain-own": ("tokens", TOKENS),  # called by LiteLLM's own client
 }
+# Names as LiteLLM's database knows them, and whose budget a client is told to be used up.
+IDENTITIES = {"key:a-key": "this key", "team:a-team": "this team", "user:a-user": "this user"}
 # Who stands in a group: at the catalogue's price, or at one in model_info.
 _LISTED, _OWN = ("deepinfra", "siliconflow"), ("nebius", "fireworks")
 _OWN_PER_TOKEN = 0.00000003
@@ -112,6 +115,7 @@ def configured(box: Sandbox, ledger: str, *, lowered: int = 1000, wired: bool = 
     setup.add("paid-first", "vllm", 2)
     setup.add("own", "vllm")
     budgets: dict[str, dict[str, object]] = {
+        **{name: {"tokens": 50, "period": "month"} for name in IDENTITIES},
         "alerts": {"tokens": 100, "period": "month"},
         "lowered": {"tokens": lowered, "period": "month"},
         "rich": {"usd": 5, "period": "month"},
