@@ -30,6 +30,8 @@ EIGHT = (
     "novita",
 )
 BASE_S = 3.0
+# What the router's own probes send.
+_PROBE = [reference.sha256("a")]
 # P1 to P24, P23 (another space) apart, which no single reply shows: kind, provider, options.
 FAULTS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "p1-refused": ("down", "deepinfra", {}),
@@ -98,9 +100,12 @@ class Ward:
 
             return list(await asyncio.gather(*map(one, numbers)))
 
-    def calls(self, provider: str) -> int:
-        """Return how many requests reached *provider*."""
-        return int(self.box.state()["providers"][provider]["calls"])
+    def calls(self, group: str, provider: str) -> int:
+        """Return how many calls for clients reached *provider* with the key of *group*."""
+        return sum(
+            entry["account"] == f"{group}--{provider}" and entry["sha256"] != _PROBE
+            for entry in self.box.journal(provider)
+        )
 
 
 def texts(number: int) -> list[str]:
