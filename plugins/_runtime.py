@@ -43,6 +43,7 @@ from plugins._readiness import (
     load_vocabularies,
 )
 from plugins._reload import EVERY_S, Reloader
+from plugins._reload_words import Words
 from plugins._renewal import Swap, staging
 from plugins._request import Asked, parse_fields
 from plugins._shared import process_name
@@ -119,6 +120,7 @@ class Runtime:
             lambda: self.config,
             staging(environ, lambda: self.snapshot, self.money.follow, self.swaps),
         )
+        self.words = Words(self.reloader, notes)
         self.telling.word = lambda: self.reloader.word
         self.background.add("reload", EVERY_S, self.reloader.look)
 
@@ -300,6 +302,7 @@ class Runtime:
     async def aclose(self) -> None:
         """End the work of this event loop, close its connections, and the ledger."""
         await self.background.aclose()
+        self.words.leave()
         await self.together.aclose()
         wire = self._wires.pop(id(asyncio.get_running_loop()), None)
         if wire is not None:

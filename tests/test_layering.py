@@ -89,7 +89,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_background": "",
         "_runtime": "_admission _attempt _attempt_log _background _budgets _errors _exchange"
         " _health _health_rules _keyring _ledger _ledger_open _logs _money _names _notes"
-        " _parity_reference _plan _pool _presence _readiness _reload _renewal"
+        " _parity_reference _plan _pool _presence _readiness _reload _reload_words _renewal"
         " _request _round _shared _shared_open _slots _snapshot _steer _telling"
         " _together _wire router_config",
         # One request: asked, planned, picked, attempted, answered.
@@ -151,6 +151,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_money": "_alerts _attempt _errors _ledger _pool",
         "_readiness": "_budgets _ledger _ledger_open _pool _tokens router_config",
         "_reload": "router_config",
+        "_reload_words": "_fleet _notes _reload _shared",
         "_renewal": "_ledger _readiness _snapshot router_config",
         "_snapshot": "_keyring _names _parity_reference _pool _readiness router_config",
         "_steer": "_exchange _plan _request",

@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "explain": "router_config.cli.explain",
     "budget": "router_config.cli.budget",
     "estimate": "router_config.cli.estimate",
+    "reload": "router_config.cli.reload",
     "simulate": "router_config.cli.simulate",
     "key": "router_config.cli.key",
     "bench": "router_config.cli.bench",

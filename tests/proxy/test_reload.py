@@ -15,6 +15,7 @@ import httpx
 import pytest
 import yaml
 
+from router_config.cli import main
 from router_config.sandbox import Sandbox
 from tests.proxy.harness import MASTER_KEY, PLAIN, Proxy, running
 from tests.sizes import size
@@ -30,7 +31,11 @@ class House:
     def __init__(self, box: Sandbox, folder: Path) -> None:
         self.box = box
         self.file = folder / "config.yaml"
-        self.environ = {"A_API_KEY": box.keys["deepinfra"], "B_API_KEY": box.keys["nebius"]}
+        self.environ = {
+            "A_API_KEY": box.keys["deepinfra"],
+            "B_API_KEY": box.keys["nebius"],
+            "QWEN3_ROUTER_STATE": str(folder / "state"),
+        }
         self.first = "a"
         self.write()
 
@@ -124,6 +129,42 @@ def test_a_hangup_takes_the_file_at_once(house: House, proxy: Proxy) -> None:
     os.kill(proxy.process.pid, signal.SIGHUP)
     assert comes(lambda: served_by(proxy) == "b")
     assert proxy.process.poll() is None
+
+
+def test_the_command_waits_for_the_word_of_the_proxy(
+    house: House,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("QWEN3_ROUTER_STATE", house.environ["QWEN3_ROUTER_STATE"])
+    command = ["reload", "--config", str(house.file)]
+    house.put_first("b")
+    assert main(command) == 0
+    assert "is in force" in capsys.readouterr().out
+    assert served_by(proxy) == "b"  # at once: the word was waited for
+
+    house.first = "a"
+    data = house.data()
+    data["general_settings"]["max_parallel_requests"] = 7
+    house.write(data)
+    assert main(command) == 1
+    assert "not taken, restart needed" in capsys.readouterr().out
+    house.file.write_text("model_list: 7")
+    assert main(command) == 1
+    assert "nobody was asked" in capsys.readouterr().err
+    assert served_by(proxy) == "b"
+
+
+def test_the_command_says_when_nobody_is_there(
+    house: House,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("QWEN3_ROUTER_STATE", str(tmp_path))
+    assert main(["reload", "--config", str(house.file)]) == 1
+    assert "no running proxy" in capsys.readouterr().err
 
 
 def test_a_typo_changes_nothing_and_the_log_names_its_line(house: House, proxy: Proxy) -> None:
