@@ -106,19 +106,31 @@ def command_for(form: str, config: Path, port: int) -> list[str]:
 
 @contextlib.contextmanager
 def running(
-    config: Path, log: Path, *, environ: Mapping[str, str], form: str = "serve"
+    config: Path,
+    log: Path,
+    *,
+    environ: Mapping[str, str],
+    form: str = "serve",
+    python: Path | None = None,
+    cwd: Path = ROOT,
 ) -> Iterator[Proxy]:
-    """Start a proxy on *config*, wait until it answers, and end it with all its children."""
+    """Start a proxy on *config*, wait until it answers, and end it with all its children.
+
+    *python* is the interpreter of another environment, in the place of this one's.
+    """
     port = free_port()
+    command = command_for(form, config, port)
+    if python is not None:
+        command = [str(python), *command[command[0] == sys.executable :]]
     named = {"CONFIG_FILE_PATH": str(config)} if form == "uvicorn" else {}
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command_for(form, config, port),
+            command,
             env=clean_environ({**named, **environ}),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
-            cwd=ROOT,
+            cwd=cwd,
             start_new_session=True,  # one group, so that no worker survives the test
         )
     try:
