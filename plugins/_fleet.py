@@ -6,7 +6,7 @@ For people (`qwen3-router health`), and for the probes, which leave alone whoeve
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,9 @@ import orjson
 
 from plugins._health import Health
 from plugins._notes import Notes
+from plugins._pool import Candidate
 
-__all__ = ["PREFIX", "SAY_EVERY_S", "Fleet", "Seen", "processes", "seen"]
+__all__ = ["PREFIX", "SAY_EVERY_S", "Fleet", "Seen", "endpoints", "processes", "seen"]
 
 PREFIX = "stats:"
 SAY_EVERY_S = 3.0
@@ -52,17 +53,23 @@ class Fleet:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._health, self._notes, self._leads, self._wall = health, notes, leads, wall
+        self._ids: dict[str, str] = {}
         self._used: dict[str, float] = {}
         self._others: dict[str, float] = {}
         self._said: Mapping[str, Any] | None = None
         self._said_at = float("-inf")
         notes.watch(PREFIX, self._hear)
 
+    def use(self, pool: Mapping[str, Sequence[Candidate]]) -> None:
+        """Name the endpoints of *pool* from now on: who reads the notes may not have its keys."""
+        every = [one for group in pool.values() for one in group if one.off is None]
+        self._ids = {one.id: one.endpoint.key for one in every[:_MOST_KEYS]}
+
     async def say(self) -> None:
         """Say what this process has seen, if that is news, and forget who has ended."""
         keys = self._keys()
         now = self._notes.to_store(self._wall())
-        news = {"leads": self._leads(), "keys": keys}
+        news = {"leads": self._leads(), "ids": self._ids, "keys": keys}
         if news != self._said or not 0 <= now - self._said_at < _AGAIN_S:
             self._said, self._said_at = news, now
             self._notes.put(PREFIX + self._notes.me, orjson.dumps({"at": now, **news}))
@@ -111,7 +118,15 @@ class Fleet:
 def processes(notes: Mapping[str, bytes | None], now: float) -> dict[str, bool]:
     """Return the processes that have said something lately, and whether each makes the probes."""
     found = _alive(notes, now)
-    return {name: bool(said.get("leads")) for name, said in found.items()}
+    return {name: said["leads"] for name, said in found.items()}
+
+
+def endpoints(notes: Mapping[str, bytes | None], now: float) -> dict[str, str]:
+    """Return the endpoint key of every deployment that a process of the fleet has on, by its id."""
+    found: dict[str, str] = {}
+    for said in sorted(_alive(notes, now).values(), key=lambda one: one["at"]):
+        found.update(said["ids"])
+    return found
 
 
 def seen(notes: Mapping[str, bytes | None], now: float) -> dict[str, Seen]:
@@ -119,7 +134,7 @@ def seen(notes: Mapping[str, bytes | None], now: float) -> dict[str, Seen]:
     parts: dict[str, list[tuple[bool, Seen]]] = {}
     for said in _alive(notes, now).values():
         for key, one in _by_key(said).items():
-            parts.setdefault(key, []).append((bool(said.get("leads")), one))
+            parts.setdefault(key, []).append((said["leads"], one))
     return {key: _together(found) for key, found in parts.items()}
 
 
@@ -137,7 +152,8 @@ def _read(value: bytes) -> dict[str, Any] | None:
     """Return a note's content, or None for one of another release."""
     try:
         said = orjson.loads(value)
-        return {"leads": said["leads"], "at": float(said["at"]), "keys": dict(said["keys"])}
+        found = {name: dict(said[name]) for name in ("ids", "keys")}
+        return {"leads": bool(said["leads"]), "at": float(said["at"]), **found}
     except (orjson.JSONDecodeError, TypeError, KeyError, ValueError):
         return None
 

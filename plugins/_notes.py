@@ -94,7 +94,7 @@ class Notes:
     async def step(self) -> None:
         """Say what is new here and hear what is new elsewhere."""
         try:
-            await self._set_clock()
+            await self.set_clock()
             await self._repair()
             for _ in range(_ROUNDS):
                 self._version, changed = await self._shared.since(self._version)
@@ -118,7 +118,8 @@ class Notes:
         """Let go of the store; the next step takes it up again."""
         await self._shared.close()
 
-    async def _set_clock(self) -> None:
+    async def set_clock(self) -> None:
+        """Compare the clocks, now and then. Raises `SharedAwayError`."""
         now = self._clock()
         if self._clock_at is not None and now - self._clock_at < _CLOCK_EVERY_S:
             return

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from plugins._ledger_open import ledger_url, sqlite_path
 from plugins._shared import Shared
 from plugins._shared_sqlite import SqliteShared
 from router_config import EnvRef
 
-__all__ = ["open_shared"]
+__all__ = ["beside", "open_shared"]
 
 
 def open_shared(where: str | EnvRef, environ: Mapping[str, str]) -> Shared:
@@ -20,7 +21,12 @@ def open_shared(where: str | EnvRef, environ: Mapping[str, str]) -> Shared:
     """
     path = sqlite_path(where, environ)
     if path is not None:
-        return SqliteShared(path.with_name(f"{path.stem}-shared.db"))
+        return SqliteShared(beside(path))
     from plugins._shared_redis import RedisShared  # only who uses Redis needs its client
 
     return RedisShared(ledger_url(where, environ))
+
+
+def beside(ledger: Path) -> Path:
+    """Return the file of the notes that belong to the SQLite ledger at that path."""
+    return ledger.with_name(f"{ledger.stem}-shared.db")

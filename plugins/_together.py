@@ -51,8 +51,8 @@ class Together:
             clock=clock,
             wall=time.time,
         )
-        self.use(config, pool)
         self._fleet = Fleet(health, notes, lambda: self._probes.leads)
+        self.use(config, pool)
         background.add("shared notes", STEP_S, notes.step)
         background.add("probes", PROBE_STEP_S, self._probes.step, first_s=PROBE_STEP_S)
         background.add("statistics", SAY_EVERY_S, self._fleet.say, first_s=PROBE_STEP_S)
@@ -60,6 +60,7 @@ class Together:
     def use(self, config: Config, pool: Mapping[str, Sequence[Candidate]]) -> None:
         """Go on with another configuration."""
         self._probes.use(pool, (of_probes(config),), config.health.idle_s)
+        self._fleet.use(pool)
 
     def load(self) -> None:
         """Hear what others know before the first request, and wait for it: at the start only."""

@@ -179,7 +179,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_ledger_upkeep": "_ledger _ledger_sql _ledger_time",
         "_ledger_writer": "_ledger _ledger_file _ledger_sql _ledger_upkeep",
         # What a fleet knows together, beside the ledger.
-        "_fleet": "_health _notes",
+        "_fleet": "_health _notes _pool",
         "_notes": "_shared",
         "_probes": "_attempt _errors _health _ledger _notes _pool _signals _tokens",
         "_shared": "",

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "serve": "router_config.cli.serve",
     "validate": "router_config.cli.validate",
     "explain": "router_config.cli.explain",
+    "health": "router_config.cli.health",
     "budget": "router_config.cli.budget",
     "estimate": "router_config.cli.estimate",
     "reload": "router_config.cli.reload",
