@@ -78,11 +78,9 @@ class Case:
     def _longest(self, standing: Standing) -> float:
         if standing.is_closed:
             return float("inf")
-        spans = {
-            "resting": self.rules.longest_rest_s,
-            "returning": self.rules.slow_start_s,
-        }
-        return spans.get(standing.kind, self.rules.max_s)
+        if standing.kind == "resting":
+            return self.rules.longest_rest_s
+        return self.rules.slow_start_s if standing.kind == "returning" else self.rules.max_s
 
     def factor(self, now: float) -> float:
         """Return the share of its weight that the endpoint gets, rising after a return."""
@@ -145,11 +143,7 @@ class Case:
             return
         self._proofs = 0
         if fault.fault is Fault.RATE:
-            until = now + self._rest_s(fault)
-            if standing.until is not None and until > standing.until:
-                # It is alive, but what it was ejected for is not mended yet.
-                until = min(until, now + self._longest(standing))
-                self.standing = replace(standing, until=until)
+            self._put_off(standing, fault, now)
             return
         self._lasting = self._lasting + 1 if fault.fault in LASTING else 0
         if standing.until is None or standing.kind == "resting":
@@ -157,6 +151,17 @@ class Case:
         due = standing.until is not None and now >= standing.until
         if due or self._lasting >= self.rules.lasting_in_a_row:
             self._eject(fault, now, further=True)
+
+    def _put_off(self, standing: Standing, fault: ProviderFault, now: float) -> None:
+        """Wait as told: it is alive, but what it is out for is not mended yet."""
+        if standing.until is None:
+            return
+        wait_s = fault.retry_after_s
+        if wait_s is None:
+            wait_s = self.rules.base_s if standing.kind == "ejected" else 0.0
+        until = now + min(wait_s, self._longest(standing))
+        if until > standing.until:
+            self.standing = replace(standing, until=until)
 
     def probe(self, fault: ProviderFault | None, now: float, *, free: bool = False) -> None:
         """Take a probe's result into account.
@@ -183,9 +188,8 @@ class Case:
     def wants_probe(self, now: float) -> bool:
         """Tell whether a probe could bring it back."""
         standing = self.at(now)
-        if standing is None or standing.is_closed or standing.kind != "ejected":
-            return False
-        return now >= self.next_probe
+        ejected = standing is not None and standing.kind == "ejected" and not standing.is_closed
+        return ejected and now >= self.next_probe
 
     # -- trials: single requests that are let through
 
@@ -273,8 +277,6 @@ class Case:
             if mine is not None and mine.by != self._me:
                 self._change(None, now)
             return
-        if said.by == self._me and mine is None and said.kind == "returning":
-            return
         if mine is not None:
             # What somebody ordered holds over what calls showed since, by a clock of its own.
             ordered = said.is_closed and not mine.is_closed and mine.by == self._me
@@ -309,19 +311,19 @@ class Case:
             self.key, "ejected", str(fault.fault), now, until, self.strikes, self._me
         )
         self._change(standing, now)
+        # Those that picked it just before are not the ones to try it.
+        self._next_trial = now + _TRIAL_EVERY_S
         self._next_lasting = now + self.rules.lasting_retry_s
         self.next_probe = now + self._probe_every_s(standing)
 
-    def _rest_s(self, fault: ProviderFault) -> float:
-        if fault.retry_after_s is not None:
-            return min(max(0.0, fault.retry_after_s), self.rules.longest_rest_s)
-        return self.rules.span_s(self._rests + 1, self._draw())
-
     def _rest(self, fault: ProviderFault, now: float) -> None:
-        until = now + self._rest_s(fault)
-        rests = self._rests + 1
-        reason = str(Fault.RATE)
-        self._change(Standing(self.key, "resting", reason, now, until, self.strikes, self._me), now)
+        rests, told = self._rests + 1, fault.retry_after_s
+        if told is None:
+            until = now + self.rules.span_s(rests, self._draw())
+        else:
+            until = now + min(max(0.0, told), self.rules.longest_rest_s)
+        kind, reason = "resting", str(Fault.RATE)
+        self._change(Standing(self.key, kind, reason, now, until, self.strikes, self._me), now)
         self._rests = rests
 
     def _return(self, now: float, by: str) -> None:

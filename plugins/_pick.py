@@ -12,7 +12,7 @@ from itertools import groupby
 
 from plugins._pool import Candidate
 
-__all__ = ["Rank", "pick", "rank"]
+__all__ = ["Admits", "Rank", "pick", "rank"]
 
 # Why a candidate is not admitted, in a few words; None admits it.
 Admits = Callable[[Candidate], "str | None"]

@@ -328,6 +328,7 @@ def test_a_free_signal_lets_somebody_try_and_no_more() -> None:
     for _ in range(5):
         life.case.probe(None, life.now, free=True)
     life.out()
+    life.now += 1
     life.trial(None, None)
     assert not life.case.at(life.now).is_out  # type: ignore[union-attr]
 

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins._pick import pick, rank
+from plugins._pick import Admits, pick, rank
 from plugins._pool import Candidate
 from tests.plugins.plans import candidate, plan
 
@@ -153,3 +153,28 @@ def test_a_deployment_too_small_for_what_is_done_already_may_take_the_rest() -> 
     rows = np.eye(1, 4096, dtype=np.float32)
     request.accept([0], rows, large, tokens=11, cost_nano_usd=0)
     assert request.next(lambda: 0.0, 0.0) is small
+
+
+# -- slow start: a part of the weight
+
+
+def test_a_sibling_takes_what_one_that_came_back_does_not_get_yet() -> None:
+    group = [candidate("back", weight=1), candidate("well", weight=1)]
+    share = {"back": 0.25, "well": 1.0}
+    drawn = [
+        pick([group], lambda _: None, lambda point=i / 1000: point, lambda one: share[one.id])
+        for i in range(1000)
+    ]
+    assert sum(one is group[0] for one in drawn) == 200
+
+
+def test_an_order_that_came_back_leaves_the_rest_to_the_next() -> None:
+    back, behind = candidate("back"), candidate("behind", order=2)
+    share = {"back": 0.25, "behind": 1.0}
+
+    def chosen(drawn: float, admits: Admits = nobody_refused) -> Candidate | None:
+        return pick([[back, behind]], admits, lambda: drawn, lambda one: share[one.id])
+
+    assert [chosen(i / 1000) for i in range(1000)].count(back) == 250
+    # Nobody behind is admitted: whoever came back serves all.
+    assert chosen(0.99, lambda one: None if one is back else "no") is back

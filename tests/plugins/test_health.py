@@ -1,0 +1,311 @@
+"""What a request sees of health: who is kept out, who is tried, and who is used all the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plugins._attempt import Attempt, Outcome
+from plugins._errors import Fault, ProviderFault, TurnedDown
+from plugins._health import Health
+from plugins._health_rules import Settings
+from plugins._plan import Plan
+from plugins._pool import Candidate
+from plugins._standing import Standing
+from tests.plugins.plans import candidate, plan
+from tests.sizes import size
+
+START = 1_800_000_000.0
+
+
+@dataclass
+class Ward:
+    """A group, its health, and the clock."""
+
+    group: Sequence[Candidate]
+    settings: Settings = field(default_factory=Settings)
+    now: float = START
+
+    def __post_init__(self) -> None:
+        self.health = Health(
+            {"g": self.group}, self.settings, clock=lambda: self.now, draw=lambda: 0.5, me="me"
+        )
+
+    def plan(self, **more: int) -> Plan:
+        made = plan([self.group], **more)
+        made.id = f"req_{self.now}"
+        self.health.view(made.groups).onto(made)
+        return made
+
+    def call(
+        self, one: Candidate, kind: Fault | None = None, *, seconds: float = 0.0, request: str = "r"
+    ) -> None:
+        """Make a call that the view has let through; raises as `before` does."""
+        what = Attempt(request, one, None, (), 1, 2)
+        asyncio.run(self.health.before(what))
+        fault = None if kind is None else ProviderFault(kind, "test")
+        self.now += seconds
+        asyncio.run(self.health.after(what, Outcome(fault, 2, 0, True, seconds)))
+
+    def fail(self, one: Candidate, kind: Fault, times: int = 3) -> None:
+        for _ in range(times):
+            self.call(one, kind)
+            self.now += 0.001
+
+    def picked(self, made: Plan | None = None) -> str | None:
+        found = (made or self.plan()).next(lambda: 0.0, 0.0)
+        return found.id if found is not None else None
+
+
+def two() -> Ward:
+    return Ward([candidate("a"), candidate("b", order=2)])
+
+
+def test_one_that_is_out_is_passed_by_and_the_reason_is_told() -> None:
+    ward = two()
+    assert ward.picked() == "a"
+    ward.fail(ward.group[0], Fault.SERVER)
+    made = ward.plan()
+    assert made.admits(ward.group[0]) == "ejected: server"
+    assert ward.picked(made) == "b"
+
+
+def test_an_endpoint_is_out_in_every_deployment_that_shares_it() -> None:
+    ward = Ward([candidate("a", endpoint="e"), candidate("twin", endpoint="e"), candidate("b")])
+    ward.fail(ward.group[0], Fault.SERVER)
+    assert ward.picked() == "b"
+    assert ward.health.names("e") == "a,twin"
+
+
+def test_of_two_requests_that_would_try_it_one_does() -> None:
+    ward = two()
+    sick = ward.group[0]
+    ward.fail(sick, Fault.SERVER)
+    ward.now += 30
+    assert ward.picked() == "a"
+    asyncio.run(ward.health.before(Attempt("one", sick, None, (), 1, 2)))
+    with pytest.raises(TurnedDown, match="another request is trying it"):
+        ward.call(sick, request="two")
+    assert ward.picked() == "b"
+    asyncio.run(ward.health.before(Attempt("one", sick, None, (), 1, 2)))  # its next part
+
+
+def test_a_trial_is_short_and_a_usual_call_is_not() -> None:
+    ward = two()
+    sick = ward.group[0]
+    for _ in range(20):
+        ward.call(sick, seconds=1.5)
+    assert ward.plan().patience_s(sick) is None
+    ward.now += 60  # long ago: not slow, but dead
+    ward.fail(sick, Fault.CONNECT)
+    assert ward.plan().patience_s(sick) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "usual_s", "counts"),
+    [
+        (10.0, None, True),
+        (0.6, None, True),
+        (0.3, None, False),
+        (0.9, 0.4, True),
+        (0.7, 0.4, False),
+    ],
+)
+def test_a_call_that_had_too_little_time_left_proves_nothing(
+    seconds: float, usual_s: float | None, counts: bool
+) -> None:
+    ward = two()
+    sick = ward.group[0]
+    if usual_s is not None:
+        ward.call(sick, seconds=usual_s)
+    for _ in range(3):
+        ward.call(sick, Fault.TIMEOUT, seconds=seconds)
+    assert (ward.health.standing("a") is not None) is counts
+
+
+def test_nobody_left_is_told_with_a_time_that_fits() -> None:
+    ward = two()
+    for one in ward.group:
+        for _ in range(3):
+            ward.call(one, Fault.TIMEOUT, seconds=0.6)
+    ward.now += 2
+    made = ward.plan()
+    assert ward.picked(made) is None
+    failure = made.failure(0.0)
+    assert (failure.status, failure.code) == (503, "no_deployment_available")
+    assert failure.message == "No deployment of g can be used now: all are out of service."
+    assert failure.retry_after_s == 7  # the first has been out for 3.8 s
+
+
+def test_a_429_with_nobody_else_is_tried_once_a_second_and_told_until_when() -> None:
+    ward = Ward([candidate("a")])
+    ward.call(ward.group[0], Fault.RATE)
+    assert ward.picked() == "a"
+    ward.call(ward.group[0], Fault.RATE, request="1")
+    with pytest.raises(TurnedDown):
+        ward.call(ward.group[0], Fault.RATE, request="2")
+    made = ward.plan()
+    assert ward.picked(made) is None
+    assert made.failure(0.0).retry_after_s == 10
+    ward.now += 1
+    assert ward.picked() == "a"
+
+
+def test_when_nobody_else_is_left_one_that_refuses_at_once_is_tried_each_second() -> None:
+    ward = Ward([candidate("a")])
+    ward.fail(ward.group[0], Fault.CONNECT)
+    tried = 0
+    for tenth in range(100):
+        ward.now = START + 1 + tenth / 10
+        if ward.picked() == "a":
+            ward.call(ward.group[0], Fault.CONNECT, request=str(tenth))
+            tried += 1
+    assert 9 <= tried <= 11
+    ward.now += 1
+    ward.call(ward.group[0], request="good")
+    ward.call(ward.group[0], request="good as well")
+    assert ward.health.standings()["a"].kind == "returning"
+
+
+def test_at_most_half_of_a_group_is_out_for_being_busy() -> None:
+    group = [candidate(name) for name in "abcd"]
+    ward = Ward(group)
+    for one in group[:3]:
+        ward.fail(one, Fault.OVERLOAD)
+        ward.now += 0.1
+    made = ward.plan()
+    admitted = [one.id for one in group if made.admits(one) is None]
+    assert len(admitted) == 2
+    assert "d" in admitted
+
+
+def test_one_that_is_dead_is_not_used_for_want_of_others() -> None:
+    group = [candidate(name) for name in "abc"]
+    ward = Ward(group)
+    ward.fail(group[0], Fault.AUTH, 2)
+    ward.fail(group[1], Fault.CONNECT)
+    ward.fail(group[2], Fault.OVERLOAD)
+    made = ward.plan()
+    assert [one.id for one in group if made.admits(one) is None] == []  # one of three: within half
+    assert ward.picked(made) == "c"
+
+
+@pytest.mark.parametrize("how", ["quarantined", "drained", "ejected", "unproven"])
+def test_what_somebody_closed_is_used_by_nobody(how: str) -> None:
+    ward = Ward([candidate("a")])
+    if how == "quarantined":
+        ward.health.quarantine("a", "parity: cosine 0.41")
+    elif how == "unproven":
+        ward.health.unproven = lambda _: "its vector space is not proven yet"
+    else:
+        ward.health.eject("a", 3600, "disks", drain=how == "drained")
+    for wait in (0, 2, 400):
+        ward.now += wait
+        assert ward.picked() is None
+    assert not ward.health.has_anybody("g")
+    assert ward.health.why_none(ward.group)
+
+
+def test_a_call_that_was_picked_before_a_quarantine_is_not_made() -> None:
+    ward = two()
+    ward.health.quarantine("a", "parity: cosine 0.41")
+    with pytest.raises(TurnedDown, match="quarantined: parity"):
+        ward.call(ward.group[0])
+
+
+def test_switched_off_it_takes_nobody_out_but_still_obeys() -> None:
+    ward = Ward([candidate("a")], Settings(enabled=False))
+    ward.fail(ward.group[0], Fault.AUTH, 50)
+    assert ward.picked() == "a"
+    assert ward.health.stats("a").success_rate == 0.0
+    ward.health.quarantine("a", "parity")
+    assert ward.picked() is None
+
+
+def test_changes_are_told_and_those_of_others_are_not_passed_on() -> None:
+    ward = two()
+    every: list[tuple[str, str | None]] = []
+    own: list[tuple[str, str | None]] = []
+    ward.health.on_change.append(lambda key, one: every.append((key, one and one.kind)))
+    ward.health.on_own_change.append(lambda key, one: own.append((key, one and one.kind)))
+    ward.fail(ward.group[0], Fault.SERVER)
+    said = Standing("b", "ejected", "server", ward.now, ward.now + 10, 1, "other")
+    ward.health.merge([said])
+    ward.health.merge({"b": None, "unknown": said})
+    ward.health.clear("a")
+    ward.now += 30
+    assert ward.health.standings() == {}
+    assert every == [
+        ("a", "ejected"),
+        ("b", "ejected"),
+        ("b", None),
+        ("a", "returning"),
+        ("a", None),
+    ]
+    assert own == [("a", "ejected"), ("a", "returning")]
+
+
+def test_a_reload_keeps_what_is_known_of_those_that_stay() -> None:
+    ward = two()
+    ward.fail(ward.group[0], Fault.SERVER)
+    ward.health.use({"h": [ward.group[0], candidate("c")]}, Settings())
+    assert set(ward.health.cases) == {"a", "c"}
+    assert ward.health.standings()["a"].reason == "server"
+    ward.call(ward.group[1])  # of a request that began before
+    assert ward.health.stats("a").calls == 3
+
+
+def test_what_calls_took_is_told() -> None:
+    ward = two()
+    for number in range(1, 101):
+        ward.call(ward.group[0], Fault.CORRUPT if number % 10 == 0 else None, seconds=number / 100)
+    stats = ward.health.stats("a")
+    assert stats.calls == 100
+    assert stats.success_rate == 0.9
+    assert stats.p50_s == pytest.approx(0.5, abs=0.02)
+    assert stats.p95_s == pytest.approx(0.95, abs=0.02)
+    assert stats.last_at == ward.now
+    for _ in range(1000):
+        ward.call(ward.group[0])
+    assert ward.health.stats("a").calls == 256
+    assert ward.health.stats("a").success_rate == 1.0
+
+
+KINDS = st.sampled_from([None, None, *Fault])
+
+
+@settings(max_examples=size(60, 1000), deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(st.floats(0, 40), st.lists(KINDS, min_size=4, max_size=4)), max_size=40
+    ),
+    closed=st.sets(st.integers(0, 3), max_size=2),
+)
+def test_whoever_is_well_is_found_and_whoever_is_closed_is_not(
+    steps: Sequence[tuple[float, Sequence[Fault | None]]], closed: set[int]
+) -> None:
+    group = [candidate(name, order=order) for order, name in enumerate("abcd")]
+    ward = Ward(group)
+    for number in closed:
+        ward.health.quarantine(group[number].id, "parity")
+    for passed, kinds in steps:
+        ward.now += passed
+        made = ward.plan(attempts=4)
+        for _ in range(4):
+            chosen = made.next(lambda: 0.0, 0.0)
+            known = ward.health.standings()
+            fine = [one.id for one in group if one.id not in known and not made.admits(one)]
+            if chosen is None:
+                assert fine == []
+                break
+            assert group.index(chosen) not in closed
+            made.begin(chosen)
+            try:
+                ward.call(chosen, kinds[group.index(chosen)], request=made.id)
+            except TurnedDown as no:
+                made.turn_down(chosen, no, made_calls=False)
