@@ -17,7 +17,7 @@ import orjson
 from plugins._fleet import processes
 from plugins._notes import Notes
 from plugins._reload import Reloader
-from plugins._shared import Shared
+from plugins._shared import Shared, has_ended
 
 __all__ = ["Words", "ask"]
 
@@ -73,7 +73,9 @@ async def ask(shared: Shared, timeout_s: float) -> dict[str, Mapping[str, Any] |
     """
     version, notes = await shared.since(0)
     now = await shared.now()
-    words: dict[str, Mapping[str, Any] | None] = dict.fromkeys(sorted(processes(notes, now)))
+    # One that was killed says no farewell, and counts as there for a while.
+    there = sorted(name for name in processes(notes, now) if not has_ended(name))
+    words: dict[str, Mapping[str, Any] | None] = dict.fromkeys(there)
     if not words:
         return words
     nonce = secrets.token_hex(8)

@@ -11,7 +11,15 @@ import secrets
 import socket
 from typing import Protocol
 
-__all__ = ["KEEP_S", "MAX_BYTES", "Shared", "SharedAwayError", "checked", "process_name"]
+__all__ = [
+    "KEEP_S",
+    "MAX_BYTES",
+    "Shared",
+    "SharedAwayError",
+    "checked",
+    "has_ended",
+    "process_name",
+]
 
 # A deleted note is remembered for this long, so that a process which was away hears of it.
 KEEP_S = 86_400.0
@@ -59,8 +67,26 @@ def process_name() -> str:
 
     A machine may give the same id again, and containers often share both.
     """
-    host = socket.gethostname().partition(".")[0][:40] or "localhost"
-    return f"{host}.{os.getpid()}.{secrets.token_hex(3)}"
+    return f"{_host()}.{os.getpid()}.{secrets.token_hex(3)}"
+
+
+def has_ended(name: str) -> bool:
+    """Tell whether the process of that name was one of this machine and is no more."""
+    host, _, rest = name.partition(".")
+    pid = rest.partition(".")[0]
+    if host != _host() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _host() -> str:
+    return socket.gethostname().partition(".")[0][:40] or "localhost"
 
 
 def checked(value: bytes | None) -> bytes | None:

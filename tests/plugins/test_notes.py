@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from plugins._notes import Notes
-from plugins._shared import Shared
+from plugins._shared import Shared, has_ended, process_name
 from plugins._shared_redis import RedisShared
 from plugins._shared_sqlite import SqliteShared
 from tests.plugins.ledger_stores import redis_server
@@ -220,3 +222,12 @@ def test_clocks_that_differ_by_less_than_asking_takes_are_left_alone(tmp_path: P
         await notes.close()
 
     run(test)
+
+
+def test_a_process_of_this_machine_that_has_ended_is_known_as_such() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    host = process_name().partition(".")[0]
+    assert has_ended(f"{host}.{child.pid}.abcdef")
+    assert not has_ended(process_name())
+    assert not has_ended(f"elsewhere-{host}.{child.pid}.abcdef")
