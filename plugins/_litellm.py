@@ -259,10 +259,15 @@ def wrap_app(wrapper: Any) -> None:
     `middleware_stack` is what Starlette calls for every request; it is already built when LiteLLM
     loads callbacks, and `add_middleware` refuses then.
     """
+    global _own_stack
     app = _proxy().app
     inner = _stack()
     if not isinstance(inner, wrapper):
+        _own_stack = inner
         app.middleware_stack = wrapper(inner)
+
+
+_own_stack: Any = None  # LiteLLM's middlewares, once something of ours stands around them
 
 
 def has_branch() -> bool:
@@ -271,7 +276,8 @@ def has_branch() -> bool:
     The bypassed one looks for rarely used features by the path, which costs more than all the
     other middlewares together.
     """
-    return branch(_stack(), _proxy().app.router, bypassed="LazyFeatureMiddleware")
+    stack = _own_stack if _own_stack is not None else _stack()
+    return branch(stack, _proxy().app.router, bypassed="LazyFeatureMiddleware")
 
 
 def _stack() -> Any:
