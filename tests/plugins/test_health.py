@@ -17,6 +17,7 @@ from plugins._health_rules import Settings
 from plugins._plan import Plan
 from plugins._pool import Candidate
 from plugins._standing import Standing
+from tests.plugins.health_cost import cost_us
 from tests.plugins.plans import candidate, plan
 from tests.sizes import size
 
@@ -309,3 +310,10 @@ def test_whoever_is_well_is_found_and_whoever_is_closed_is_not(
                 ward.call(chosen, kinds[group.index(chosen)], request=made.id)
             except TurnedDown as no:
                 made.turn_down(chosen, no, made_calls=False)
+
+
+@pytest.mark.parametrize("sick", [0, 4])
+def test_it_costs_a_request_next_to_nothing(sick: int) -> None:
+    # Some 10 us with nobody out; the bound is for a busy machine, `python -m
+    # tests.plugins.health_cost` for the number.
+    assert min(cost_us(sick=sick, times=500) for _ in range(3)) < 1000
