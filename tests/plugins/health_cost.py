@@ -32,7 +32,7 @@ def cost_us(*, sick: int, times: int) -> float:
 
 
 async def _run(health: Health | None, times: int) -> float:
-    """Return the CPU seconds that plan and pick of *times* requests take, and the notes of health."""
+    """Return the CPU seconds of plan, pick and the notes of health for *times* requests."""
     made = [plan([_EIGHT]) for _ in range(times)]
     draw: Callable[[], float] = lambda: 0.5  # noqa: E731
     outcome = Outcome(None, 2, 0, True, 0.05)
