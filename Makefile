@@ -55,10 +55,11 @@ PROJECT = $(UV) pip install --quiet --offline --python $(BIN)/python --no-deps \
 	@$(PROJECT)
 	@touch $@
 
-.venv/.all-packages: requirements/dev.txt | .venv/bin/python
+.venv/.all-packages: requirements/dev.txt tests/proxy/node/package-lock.json | .venv/bin/python
 	@echo 'Installing requirements/dev.txt into .venv ...'
 	@$(UV) pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes \
 		requirements/dev.txt
+	@sh scripts/node_client .venv/node
 	@touch .venv/.demo-packages $@
 
 .venv/.demo-packages: requirements/demo.txt | .venv/bin/python

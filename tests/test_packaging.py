@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -231,6 +232,13 @@ def test_lock_is_in_step_with_the_project(
         if version is None or version not in wanted.specifier:
             stale.append(line)
     assert stale == [], "run `make lock`"
+
+
+def test_the_lock_of_the_node_client_carries_hashes_and_no_address() -> None:
+    text = (ROOT / "tests" / "proxy" / "node" / "package-lock.json").read_text()
+    packages = json.loads(text)["packages"]
+    assert all("integrity" in one for path, one in packages.items() if path)
+    assert "://" not in text
 
 
 def test_no_lock_pulls_in_torch() -> None:

@@ -14,12 +14,15 @@ from collections.abc import Iterator
 
 import httpx
 import numpy as np
+import openai
 import pytest
+from qdrant_client import QdrantClient
 
 from tests.commands import ROOT, environment, make, programs
 from tests.processes import gone
 from tests.proxy.demos import REAL_KEYS, Demo, demo
 from tests.proxy.harness import clean_environ
+from tests.proxy.search import QUESTIONS, Search
 
 QUERY = "Сколько стоит провезти кота в поезде?"
 DOCUMENTS = [
@@ -217,3 +220,18 @@ def test_ctrl_c_during_the_start_leaves_nothing_behind() -> None:
         assert one.interrupt() == 130
         assert gone(processes) == set()
         assert "Traceback" not in one.text
+
+
+# -- a client's whole way
+
+
+@pytest.mark.parametrize("dimensions", [1024, 4096])
+def test_questions_in_russian_find_their_passage_in_a_vector_store(
+    running: Demo, dimensions: int
+) -> None:
+    http = openai.DefaultHttpxClient(trust_env=False)
+    with openai.OpenAI(base_url=running.base, api_key=running.key, http_client=http) as client:
+        search = Search(client, MODEL, dimensions, QdrantClient(":memory:"))
+        search.fill()
+        best = {question: search.ask(question) for question in QUESTIONS}
+    assert {question: names[0] for question, names in best.items()} == QUESTIONS
