@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from plugins import _gauges
@@ -22,11 +23,15 @@ from plugins._request_log import open_log
 from plugins._rooms import Rooms
 from plugins._snapshot import Snapshot
 from plugins._standing import Standing
+from plugins._status_html import page
+from plugins._status_view import view
+from plugins._status_words import Words
 from plugins._workers import Workers, folder_of, server_of
 
 __all__ = ["Telling"]
 
 _TIDY_EVERY_S = 30.0
+_PACKAGES = ("qwen3-embedding-router", "litellm")
 _COUNTED = ("ejected", "resting")
 
 
@@ -94,14 +99,42 @@ class Telling:
             *_gauges.deployments(self._newest().pool, self._health.standings(), {}),
             *_gauges.budgets(left.rooms),
             ("ledger_up", (), float(left.up)),
-            ("build_info", (_version("qwen3-embedding-router"), _version("litellm")), 1),
+            ("build_info", tuple(_version(one) for one in _PACKAGES), 1),
         ]
         return await apart(lambda: exposition(gathered.tally, values, accept))
 
-    def _gauges(self) -> Values:
+    async def page(self, words: Words) -> str:
+        """Return the status page; no provider is called for it."""
+        snapshot, word = self._newest(), self.word() if self.word is not None else None
+        left = await self.rooms.left(self.accounts())
+        forecasts = await self.rooms.forecasts(left)
+        gathered = await self.board.gather()
+        now = self._wall()
+        seen = view(
+            snapshot.config,
+            snapshot.pool,
+            self._health.standings(),
+            gathered.history,
+            left.rooms,
+            forecasts,
+            now=now,
+            today=datetime.fromtimestamp(now, UTC).date(),
+            rooms_up=left.up,
+            workers=sum(int(value) for name, _, value in gathered.gauges if name == "workers"),
+            loaded=self._loaded_at(),
+            load_problems=() if word is None or word.ok else word.problems,
+            versions=[(one, _version(one)) for one in _PACKAGES],
+        )
+        return await apart(lambda: page(seen, words))
+
+    def _loaded_at(self) -> float:
         word = self.word() if self.word is not None else None
         if word is not None and word.ok:
             self._loaded = word.at
+        return self._loaded
+
+    def _gauges(self) -> Values:
+        word = self.word() if self.word is not None else None
         dropped = self.request_log.dropped if self.request_log is not None else 0
         self.board.tally.counts["request_log_dropped_lines"] = {(): dropped}
         return [
@@ -109,7 +142,7 @@ class Telling:
             ("reservations_open", (), self._money.open_count),
             ("config_info", (self._newest().config.sha256,), 1),
             ("config_last_reload_success", (), float(word is None or word.ok)),
-            ("config_last_reload_success_timestamp_seconds", (), self._loaded),
+            ("config_last_reload_success_timestamp_seconds", (), self._loaded_at()),
         ]
 
     def _ejected(self, key: str, standing: Standing | None) -> None:

@@ -14,11 +14,15 @@ from collections.abc import Iterable, Mapping
 
 from plugins import _litellm, _runtime
 from plugins._asgi import Receive, Scope, Send, text_headers
+from plugins._routes import PAGE
+from plugins._status_style import POLICY
+from plugins._status_words import choose
 from router_config import EnvRef, Metrics
 
 __all__ = ["PAGES", "app"]
 
 _METRICS = "/router/metrics"
+_PLAIN = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -26,7 +30,32 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["method"] not in ("GET", "HEAD"):
         return await _send(scope, send, 405, b"", {"allow": "GET, HEAD"})
     headers = text_headers(scope)
-    await _metrics(scope, send, headers)
+    if scope[PAGE].endswith("metrics"):
+        return await _metrics(scope, send, headers)
+    await _status(scope, send, headers)
+
+
+async def _status(scope: Scope, send: Send, headers: Mapping[str, str]) -> None:
+    if not _may(headers, [_litellm.master_key() or ""]):
+        ask = {**_ask("status"), **_PLAIN}
+        return await _send(scope, send, 401, b"The master key is the password.\n", ask)
+    if scope[PAGE] == "/router":
+        return await _send(scope, send, 308, b"", {**_PLAIN, "location": "router/"})
+    words = choose(
+        scope.get("query_string", b"").decode("latin-1"), headers.get("accept-language", "")
+    )
+    body = await _runtime.current().telling.page(words)
+    shown = {
+        "content-type": "text/html; charset=utf-8",
+        "content-language": words.language,
+        "vary": "accept-language, authorization",
+        "content-security-policy": POLICY,
+        "referrer-policy": "no-referrer",
+        "cross-origin-opener-policy": "same-origin",
+        "cross-origin-resource-policy": "same-origin",
+        "x-frame-options": "DENY",
+    }
+    await _send(scope, send, 200, body.encode(), shown)
 
 
 async def _metrics(scope: Scope, send: Send, headers: Mapping[str, str]) -> None:
@@ -92,4 +121,13 @@ def _has_plain_metrics() -> bool:
     return _has_metrics() and not _litellm.has_route("/metrics")
 
 
-PAGES = {_METRICS: _has_metrics, "/metrics": _has_plain_metrics}
+def _has_status() -> bool:
+    return _runtime.current().config.status_page
+
+
+PAGES = {
+    "/router": _has_status,
+    "/router/": _has_status,
+    _METRICS: _has_metrics,
+    "/metrics": _has_plain_metrics,
+}

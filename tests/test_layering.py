@@ -66,7 +66,7 @@ TABLE: dict[str, dict[str, str]] = {
         "gateway": "_asgi _door _errors _fast _foreign _lead _litellm _plain _ready _routes"
         " _runtime _side _snapshot budget keys status router_config",
         "health": "_lead _runtime",
-        "status": "_asgi _litellm _routes _runtime router_config",
+        "status": "_asgi _litellm _routes _runtime _status_style _status_words router_config",
         "keys": "_consumer _errors _foreign _litellm _runtime",
         "matryoshka": "_lead _litellm _plain _reply _runtime",
         "provider": "_errors _lead _litellm _runtime",
@@ -121,8 +121,18 @@ TABLE: dict[str, dict[str, str]] = {
         "_routes": "_asgi",
         "_tally": "_metrics _record",
         "_telling": "_apart _background _board _budgets _exchange _exposition _gauges _health"
-        " _ledger _money _observe _reload _request_log _rooms _snapshot _standing _workers",
+        " _ledger _money _observe _reload _request_log _rooms _snapshot _standing"
+        " _status_html _status_view _status_words _workers",
         "_workers": "_state",
+        # The status page: what is shown, in which words, and how it is written.
+        "_status_budgets": "_status_markup _status_view _status_words",
+        "_status_html": "_status_budgets _status_markup _status_style _status_tables _status_view"
+        " _status_words",
+        "_status_markup": "",
+        "_status_style": "",
+        "_status_tables": "_status_markup _status_view _status_words",
+        "_status_view": "_history _ledger _ledger_forecast _pool _standing router_config",
+        "_status_words": "",
         "_pick": "_pool",
         "_presence": "_attempt _errors _exchange",
         "_plain": "_attempt _attempt_log _errors _exchange _plan _pool _vectors",

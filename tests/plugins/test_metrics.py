@@ -21,34 +21,13 @@ from plugins._board import Board
 from plugins._exposition import exposition
 from plugins._history import MINUTES, History, merge_histories, quantile_ms
 from plugins._metrics import METRICS, NAMESPACE, names
-from plugins._record import AttemptRecord, RequestRecord
 from plugins._tally import OTHER, Tally, merge
 from plugins._workers import Workers
 from tests.imports import ROOT
+from tests.plugins.status_pages import attempt, request
 from tests.sizes import size
 
 DOCUMENT = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
-
-
-def request(key: str | None = "k", **changed: Any) -> RequestRecord:
-    fields: dict[str, Any] = {
-        "at": 0.0, "request": "req", "key": key, "team": None, "user": None, "group": "g",
-        "query": False, "encoding": "float", "dimensions": 4096, "inputs": 2, "tokens": 10,
-        "longest": 6, "billed_tokens": 10, "cost_nano_usd": 7, "served_by": ("a",), "tried": (),
-        "reasons": (), "attempts": 1, "outcome": "ok", "status": 200, "code": None, "ms": 12.0,
-        "upstream_ms": 11.0, "own_ms": 1.0, "cache_hits": 0,
-    }  # fmt: skip
-    return RequestRecord(**{**fields, **changed})
-
-
-def attempt(deployment: str = "a", outcome: str = "ok", **changed: Any) -> AttemptRecord:
-    fields: dict[str, Any] = {
-        "at": 0.0, "request": "req", "group": "g", "deployment": deployment, "provider": "p",
-        "endpoint": "e", "inputs": 2, "tokens": 10, "cost_nano_usd": 7, "outcome": outcome,
-        "status": 200, "detail": None, "sent": True, "ms": 12.0, "upstream_ms": 11.0,
-        "probe": False,
-    }  # fmt: skip
-    return AttemptRecord(**{**fields, **changed})
 
 
 def samples(tally: dict[str, Any], gauges: Any = ()) -> dict[tuple[str, tuple[str, ...]], float]:
