@@ -43,8 +43,9 @@ _IN_A_ROW = 3
 class Probes:
     """The probes of one process; `use` says of whom.
 
-    *money* and *health* are the watchers of a call. *used* tells when an endpoint was last called
-    by any process, as far as is known. *clock* is monotonic seconds, *wall* seconds since 1970.
+    *money*, *health* and *also* are the watchers of a call. *used* tells when an endpoint was last
+    called by any process, as far as is known. *clock* is monotonic seconds, *wall* seconds since
+    1970.
     """
 
     def __init__(
@@ -53,12 +54,14 @@ class Probes:
         money: Watcher,
         notes: Notes,
         *,
+        also: tuple[Watcher, ...] = (),
         transport: Callable[[], Transport],
         used: Callable[[str], float | None],
         clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
-        self._health, self._money, self._notes = health, money, notes
+        self._health, self._notes = health, notes
+        self._books: tuple[Watcher, ...] = (money, *also)
         self._transport = transport
         self._used = used
         self._clock, self._wall = clock, wall
@@ -151,7 +154,7 @@ class Probes:
             if standing.reason in _REACHABLE:
                 self._health.probe_result(key, True, free=True)
                 return
-        asked, failed = await self._embed(candidates, (self._money,))
+        asked, failed = await self._embed(candidates, self._books)
         if asked:
             self._health.probe_result(key, failed is None, failed)
         elif good:
@@ -177,7 +180,7 @@ class Probes:
         except ProviderFault:
             pass  # a call decides
         for _ in range(_IN_A_ROW):
-            asked, fault = await self._embed(candidates, (self._health, self._money))
+            asked, fault = await self._embed(candidates, (self._health, *self._books))
             if not asked or fault is None or self._health.standing(key) is not None:
                 return
 

@@ -104,6 +104,7 @@ class Runtime:
             notes=notes,
             health=self.health,
             money=self.money,
+            observer=self.telling.observer,
             transport=self._wire,
             background=self.background,
             clock=clock,

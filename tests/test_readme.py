@@ -253,6 +253,13 @@ def shows_what_is_left(reader: Reader, command: str, _: str) -> None:
     assert set(yaml.safe_load(SHIPPED_CONFIG.read_text())["embedding_router"]["budgets"]) <= rows
 
 
+def shows_who_is_out(reader: Reader, command: str, _: str) -> None:
+    result = reader.sh(command)
+    assert result.returncode == 0, result.stderr
+    states = {line.split()[1]: line.split()[2] for line in result.stdout.splitlines() if line[0:1]}
+    assert states["scaleway-free"] in ("fine", "off")
+
+
 Runner = Callable[[Reader, str, str], None]
 RUNNERS: dict[str, Runner] = {
     "make demo": runs_the_demo,
@@ -269,6 +276,7 @@ RUNNERS: dict[str, Runner] = {
     "qwen3-router validate --format github router_config/config.yaml": annotates,
     f"qwen3-router key new --alias search --groups {MODEL} --rpm 600": prints_a_key_and_its_line,
     "qwen3-router budget show": shows_what_is_left,
+    "qwen3-router health": shows_who_is_out,
 }
 
 

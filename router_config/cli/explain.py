@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router_config.cli.common import add_config, config_path
+from router_config.cli.fleet import read_fleet
 from router_config.cli.left import left_of, no_room, read_rooms
 
 if TYPE_CHECKING:
     from plugins._ledger import Room
     from plugins._pick import Rank
     from router_config import Config, Group
+    from router_config.cli.fleet import Known
 
 __all__ = ["HELP", "add_arguments", "run"]
 
@@ -62,11 +64,14 @@ def run(args: argparse.Namespace) -> int:
     if group is None:
         return 2
     rooms, unread = read_rooms(config)
-    ranks = _ranks(config, group, args.tokens, args.region, rooms)
+    fleet = read_fleet(config)
+    ranks = _ranks(config, group, args.tokens, args.region, rooms, fleet)
     if args.format == "json":
-        print(json.dumps(_rows(ranks, rooms), indent=2))
+        print(json.dumps(_rows(ranks, rooms, fleet), indent=2))
     else:
-        print(_text(group, ranks, rooms))
+        print(_text(group, ranks, rooms, fleet))
+        if fleet.unread is not None:
+            print(f"\nWho is out was not read: {fleet.unread}.")
         if rooms is None and any(rank.candidate.budgets for rank in ranks):
             print(f"\nWhat is left of the budgets is unknown: {unread}.")
     return 0
@@ -79,8 +84,9 @@ def _against(args: argparse.Namespace, *sides: tuple[Config, Group | None]) -> i
     told: list[Any] = []
     for config, group in sides:
         rooms, _ = read_rooms(config)
-        ranks = _ranks(config, group, args.tokens, args.region, rooms) if group else []
-        told += [group, _rows(ranks, rooms)]
+        fleet = read_fleet(config)
+        ranks = _ranks(config, group, args.tokens, args.region, rooms, fleet) if group else []
+        told += [group, _rows(ranks, rooms, fleet)]
     found = compare(*told)
     if args.format == "json":
         print(json.dumps(found, indent=2, default=str))
@@ -102,6 +108,7 @@ def _ranks(
     tokens: int,
     region: str | None,
     rooms: Mapping[str, Room] | None,
+    fleet: Known,
 ) -> list[Rank]:
     """Return the ranks by the very functions that the proxy picks with."""
     from plugins._pick import rank
@@ -124,16 +131,19 @@ def _ranks(
         deadline=float("inf"),
         region=region,
         no_room=lambda one, inputs, count: no_room(one, inputs, count, rooms),
+        out=lambda one: fleet.keeps_out(one.id),
     )
     return rank(plan.groups, plan.admits)
 
 
-def _rows(ranks: list[Rank], rooms: Mapping[str, Room] | None) -> list[dict[str, Any]]:
+def _rows(
+    ranks: list[Rank], rooms: Mapping[str, Room] | None, fleet: Known
+) -> list[dict[str, Any]]:
     """Return what is said of each; of two that share an endpoint only one is called."""
     first: dict[str, str] = {}
     rows = []
     for rank in ranks:
-        row = _row(rank, rooms)
+        row = _row(rank, rooms, fleet)
         key, id_ = rank.candidate.endpoint.key, rank.candidate.id
         shares = rank.refused is None and first.setdefault(key, id_) != id_
         rows.append({**row, "same_endpoint_as": first[key] if shares else None})
@@ -158,8 +168,9 @@ def _reach(ranks: list[Rank], attempts: int) -> int | None:
     return None
 
 
-def _row(rank: Rank, rooms: Mapping[str, Room] | None) -> dict[str, Any]:
+def _row(rank: Rank, rooms: Mapping[str, Room] | None, fleet: Known) -> dict[str, Any]:
     one = rank.candidate
+    standing = fleet.standing(one.id)
     return {
         "group": one.group,
         "order": one.order,
@@ -171,14 +182,19 @@ def _row(rank: Rank, rooms: Mapping[str, Room] | None) -> dict[str, Any]:
         "usd_per_million_tokens": f"{one.usd_per_million_tokens.normalize():f}",
         "budgets": [budget.name for budget in one.budgets],
         "left": {budget.name: left_of(budget, rooms) for budget in one.budgets},
+        "health": standing.words() if standing is not None else "fine",
         "refused": rank.refused,
     }
 
 
-def _text(group: Group, ranks: list[Rank], rooms: Mapping[str, Room] | None) -> str:
+def _ready(row: dict[str, Any]) -> str:
+    return "ready" if row["health"] == "fine" else f"ready, {row['health']}"
+
+
+def _text(group: Group, ranks: list[Rank], rooms: Mapping[str, Room] | None, fleet: Known) -> str:
     rows = [("", "group", "order", "share", "deployment", "region", "$/1M", "left", "state")]
     place = 0
-    for rank, row in zip(ranks, _rows(ranks, rooms), strict=True):
+    for rank, row in zip(ranks, _rows(ranks, rooms, fleet), strict=True):
         shared = row["same_endpoint_as"]
         if rank.refused is None:
             place += 1
@@ -192,7 +208,7 @@ def _text(group: Group, ranks: list[Rank], rooms: Mapping[str, Room] | None) -> 
                 row["region"],
                 row["usd_per_million_tokens"],
                 "; ".join(dict.fromkeys(row["left"].values())),
-                rank.refused or (f"same endpoint as {shared}" if shared else "ready"),
+                rank.refused or (f"same endpoint as {shared}" if shared else _ready(row)),
             )
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

@@ -39,6 +39,14 @@ class Known:
         """Return what is known of the deployment's endpoint, None if it is simply fine."""
         return self.standings.get(self.keys.get(deployment, ""))
 
+    def keeps_out(self, deployment: str) -> str | None:
+        """Return why requests pass the deployment over, None if one may call it, be it to try."""
+        standing = self.standing(deployment)
+        if standing is None or not standing.is_out:
+            return None
+        tried = standing.kind == "ejected" and not standing.is_closed and standing.until is not None
+        return None if tried and (standing.until or 0.0) <= self.now else standing.words()
+
     def sharing(self, key: str) -> list[str]:
         """Return the deployments of one endpoint."""
         return [id_ for id_, one in self.keys.items() if one == key]

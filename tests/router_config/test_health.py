@@ -253,3 +253,34 @@ def test_a_store_that_is_away_is_said(config: Path, capsys: pytest.CaptureFixtur
     assert "was not read: Redis on 127.0.0.1:9 does not answer" in capsys.readouterr().out
     assert main(["health", "eject", "nebius"]) == 1
     assert "Redis on 127.0.0.1:9 does not answer" in capsys.readouterr().err
+
+
+def explained(capsys: pytest.CaptureFixture[str]) -> dict[str, tuple[str, str | None]]:
+    capsys.readouterr()
+    assert main(["explain", "g", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    return {row["id"]: (row["health"], row["refused"]) for row in rows}
+
+
+def test_explain_passes_over_who_is_out(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explained(capsys)["deepinfra"] == ("fine", None)
+    noted(config, standing_of(config, "deepinfra"), standing_of(config, "nebius", kind="returning"))
+    found = explained(capsys)
+    assert found["deepinfra"] == ("ejected: timeout", "ejected: timeout")
+    assert found["nebius"] == ("returning: timeout", None)
+    noted(config, standing_of(config, "deepinfra", until=time.time() - 1))
+    assert explained(capsys)["deepinfra"] == ("ejected: timeout", None)  # a request may try it
+    assert main(["explain", "g"]) == 0
+    printed = capsys.readouterr().out
+    assert "ready, ejected: timeout" in printed
+    assert "ready, returning: timeout" in printed
+
+
+def test_explain_without_the_store_says_so(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = yaml.safe_load(config.read_text())
+    made["embedding_router"] = {"ledger": "redis://127.0.0.1:9/0"}
+    config.write_text(yaml.safe_dump(made))
+    assert main(["explain", "g"]) == 0
+    assert "Who is out was not read: Redis on 127.0.0.1:9" in capsys.readouterr().out
