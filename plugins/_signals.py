@@ -14,7 +14,7 @@ from plugins._errors import Fault, ProviderFault
 from plugins._pool import Endpoint
 from router_config import HealthProbe
 
-__all__ = ["Sender", "listen", "origin"]
+__all__ = ["Sender", "get", "hear", "listen", "origin"]
 
 _MAX_BYTES = 1_000_000  # some lists of models are long; only the status is looked at
 
@@ -34,18 +34,32 @@ async def listen(endpoint: Endpoint, sender: Sender, timeout_s: float) -> bool:
     Raises:
         ProviderFault: nobody is there, the key is refused, or the server says that it is not well.
     """
+    good, _ = await hear(endpoint, sender, timeout_s)
+    return good
+
+
+async def hear(endpoint: Endpoint, sender: Sender, timeout_s: float) -> tuple[bool, dict[str, str]]:
+    """Return the same as `listen`, and the headers of the reply."""
     signal, target = endpoint.signal, endpoint.target
     if signal is None or target is None:
-        return False
+        return False, {}
+    headers: dict[str, str] = {}
     try:
-        status, _, _ = await sender.send(
+        status, headers, _ = await sender.send(
             endpoint, _request(signal, target), timeout_s=timeout_s, max_bytes=_MAX_BYTES
         )
     except ProviderFault as fault:
         if fault.status is None:
             raise
         status = fault.status  # too long a body; the status came before it
-    return _judged(signal, status)
+    return _judged(signal, status), headers
+
+
+def get(target: Target, url: str) -> WireRequest:
+    """Return a GET of *url* with the key of *target*, which must be of the same server."""
+    headers = headers_for(target)
+    headers.pop("content-type", None)
+    return WireRequest(url, headers, b"", method="GET")
 
 
 def _judged(signal: HealthProbe, status: int) -> bool:
@@ -61,11 +75,10 @@ def _judged(signal: HealthProbe, status: int) -> bool:
 
 def _request(signal: HealthProbe, target: Target) -> WireRequest:
     base = target.api_base if signal.below == "api_base" else origin(target.api_base)
-    headers = headers_for(target)
+    request = get(target, base.rstrip("/") + signal.path)
     if not signal.needs_key:
-        headers.pop("authorization", None)
-    headers.pop("content-type", None)
-    return WireRequest(base.rstrip("/") + signal.path, headers, b"", method=signal.method)
+        request.headers.pop("authorization", None)
+    return request
 
 
 def origin(url: str) -> str:

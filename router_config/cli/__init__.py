@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "validate": "router_config.cli.validate",
     "explain": "router_config.cli.explain",
     "health": "router_config.cli.health",
+    "doctor": "router_config.cli.doctor",
     "budget": "router_config.cli.budget",
     "estimate": "router_config.cli.estimate",
     "reload": "router_config.cli.reload",
