@@ -13,6 +13,7 @@ import numpy as np
 
 from plugins._attempt import Attempt, Outcome, Watcher
 from plugins._attempt_log import log_failed
+from plugins._dialects.retry_after import retry_after_s
 from plugins._errors import Fault, ProviderFault, TurnedDown, Unavailable
 from plugins._exchange import Exchange
 from plugins._plan import Plan
@@ -92,7 +93,9 @@ async def failed(
         fault = ProviderFault(Fault.RESET, f"LiteLLM raised {name}")
     else:
         class_ = _FAULTS.get(status or 500, Fault.SERVER)
-        fault = ProviderFault(class_, f"LiteLLM raised {name}", status=status)
+        wait_s = _wait_s(error) if class_ in (Fault.RATE, Fault.OVERLOAD) else None
+        detail = f"LiteLLM raised {name}"
+        fault = ProviderFault(class_, detail, status=status, retry_after_s=wait_s)
     _note(_plan(exchange), candidate, fault, now)
     await _close(exchange, books, fault, now)
 
@@ -122,6 +125,17 @@ async def take(
     if what is not None:
         wire = (plan.called_at, now)
         await books.after(what, Outcome(None, tokens, cost, True, now - plan.called_at, wire))
+
+
+def _wait_s(error: Exception) -> float | None:
+    """Return how long the provider asked to wait, as far as LiteLLM's exception tells."""
+    headers = getattr(error, "litellm_response_headers", None)
+    if headers is None:
+        headers = getattr(getattr(error, "response", None), "headers", None)
+    if not isinstance(headers, Mapping):
+        return None
+    lower = {str(name).lower(): str(value) for name, value in headers.items()}
+    return retry_after_s(lower, now_s=None)  # a reply's own clock is in its headers
 
 
 def _plan(exchange: Exchange) -> Plan:

@@ -135,7 +135,8 @@ TABLE: dict[str, dict[str, str]] = {
         "_status_words": "",
         "_pick": "_pool",
         "_presence": "_attempt _errors _exchange",
-        "_plain": "_attempt _attempt_log _errors _exchange _plan _pool _vectors",
+        "_plain": "_attempt _attempt_log _dialects.retry_after _errors _exchange _plan _pool"
+        " _vectors",
         "_plan": "_errors _ledger _pick _pool _request _vectors",
         "_pool": "_budgets _dialects _ledger router_config",
         "_reply": "_apart _plan _space _vectors",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -185,6 +186,17 @@ def test_a_deployment_of_litellm_s_own_leaves_too(ward: Ward) -> None:
     assert ward.calls("plain-first", "deepinfra") == 3
     (line,) = changes(watch, "plain-first")
     assert "state=ejected reason='server'" in line
+
+
+def test_a_429_that_litellm_was_given_rests_as_told(ward: Ward) -> None:
+    ward.box.fault("scaleway", "rate_limited", form="seconds", retry_after_s=600)
+    watch = Watch(ward.proxy)
+    numbers = range(4)
+    assert_right(ward.ask("plain-rests", numbers, at_once=1), numbers)
+    assert ward.calls("plain-rests", "scaleway") == 1
+    (line,) = changes(watch, "plain-rests")
+    until = datetime.fromisoformat(line.rpartition(" until ")[2])
+    assert 540 < (until - datetime.now(UTC)).total_seconds() <= 600
 
 
 def test_litellm_s_health_check_tells_who_is_out_and_calls_nobody(ward: Ward) -> None:

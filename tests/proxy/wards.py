@@ -147,6 +147,8 @@ def configured(box: Sandbox) -> Setup:
     setup.add("limited", "openrouter")
     setup.add("plain-first", "deepinfra", plain=True)
     setup.add("plain-first", "nebius", 2)
+    setup.add("plain-rests", "scaleway", plain=True)
+    setup.add("plain-rests", "nebius", 2)
     groups = setup.section.setdefault("groups", {})
     groups["needed"] = {"required": True}
     setup.section["parity"] = "off"
