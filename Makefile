@@ -4,7 +4,7 @@
 #   ARGS="…"                     handed on to what demo, test, test-full and lock run
 
 .SUFFIXES:
-.PHONY: help install demo test test-full lint lock clean
+.PHONY: help install demo test test-full test-browser lint lock clean
 
 PYTHON ?=
 ARGS ?=
@@ -20,6 +20,7 @@ help:
 	@echo 'make demo       show the router at work, no keys needed (ARGS=--once: and exit)'
 	@echo 'make test       run the tests, small sizes (ARGS="-k word": what pytest takes)'
 	@echo 'make test-full  run the tests at the sizes the documents state'
+	@echo 'make test-browser  look at the status page in a real browser (Debian: needs chromium)'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make lock       bring requirements/ in step with pyproject.toml (ARGS=--upgrade: newest)'
 	@echo 'make clean      remove what the above made'
@@ -35,6 +36,10 @@ test: .venv/.all
 
 test-full: .venv/.all
 	@QWEN3_ROUTER_TEST_SIZE=full $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-browser: .venv/.browser
+	@sh scripts/browser
+	@QWEN3_ROUTER_TEST_BROWSER=1 $(BIN)/python -m pytest tests/browser $(ARGS)
 
 lint: .venv/.all
 	@$(BIN)/ruff check .
@@ -67,6 +72,11 @@ PROJECT = $(UV) pip install --quiet --offline --python $(BIN)/python --no-deps \
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/demo.txt
 	@touch $@
 
+.venv/.browser: requirements/browser.txt .venv/.all
+	@echo 'Installing requirements/browser.txt into .venv ...'
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/browser.txt
+	@touch $@
+
 .venv/bin/python: | $(UV)
 	@PYTHON='$(PYTHON)' sh scripts/bootstrap venv
 
@@ -91,6 +101,7 @@ lock: $(UV)
 	@$(COMPILE) pyproject.toml -c requirements/dev.txt --extra plugins --no-deps \
 		--no-emit-package litellm --output-file requirements/addon.txt
 	@$(COMPILE) --group build -c requirements/dev.txt --output-file requirements/build.txt
+	@$(COMPILE) -c requirements/dev.txt --group browser --output-file requirements/browser.txt
 	@$(COMPILE) --group tools --output-file requirements/uv.txt
 
 clean:
