@@ -65,7 +65,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "spent_of": ("{} of {} spent", "потрачено {} из {}"),
     "spent": ("{} spent, no limit", "потрачено {}, без лимита"),
     "held": ("{} held", "удержано {}"),
-    "empty_at": ("used up on {} at this rate", "при таком расходе закончится {}"),
+    "empty_at": ("empty by {} at this rate", "при таком расходе закончится {}"),
     "empty_long": ("lasts over a year at this rate", "при таком расходе хватит больше чем на год"),
     "at_end": ("{} by the end of the period at this rate", "при таком расходе к концу периода {}"),
     "no_rate": ("nothing spent lately", "расхода в последнее время нет"),

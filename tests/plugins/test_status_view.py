@@ -233,8 +233,8 @@ def test_money_is_written_as_each_language_does(nano_usd: int, english: str, rus
 def test_forecast_is_told_by_how_far_it_is() -> None:
     one = BudgetView("a", "nano_usd", "lifetime", 1, 0, 10, None, None)
     for coming, said in (
-        (Forecast(1, empty_at=NOW + 3600), "used up on 15:20:00 UTC at this rate"),
-        (Forecast(1, empty_at=NOW + 9 * 86_400), "used up on 2026-12-03 at this rate"),
+        (Forecast(1, empty_at=NOW + 3600), "empty by 15:20:00 UTC at this rate"),
+        (Forecast(1, empty_at=NOW + 9 * 86_400), "empty by 2026-12-03 at this rate"),
         (Forecast(1, empty_at=NOW + 900 * 86_400), "lasts over a year at this rate"),
         (Forecast(1, at_end=5_000_000_000), "$5.00 by the end of the period at this rate"),
         (None, "nothing spent lately"),
