@@ -21,8 +21,8 @@ __all__ = ["PREFIX", "SAY_EVERY_S", "Fleet", "Seen", "endpoints", "processes", "
 PREFIX = "stats:"
 SAY_EVERY_S = 3.0
 # A process that said nothing for so long has ended.
-GONE_S = 60.0
-_AGAIN_S = 20.0
+GONE_S = 30.0
+_AGAIN_S = 9.0
 _MOST_KEYS = 400
 
 

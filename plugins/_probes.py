@@ -112,11 +112,14 @@ class Probes:
             await asyncio.wait(self._tasks.values())
 
     async def aclose(self) -> None:
-        """End the probes that are under way."""
+        """End the probes that are under way, and let another process lead."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self.leads:
+            self.leads = False
+            await self._notes.lease(LEASE, 0)
 
     def _begin(self, key: str, probe: Callable[[str, list[Candidate]], object]) -> None:
         candidates = self._by_key.get(key)

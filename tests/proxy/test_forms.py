@@ -7,6 +7,7 @@ add: LiteLLM's own response cache, and a callback of theirs that refuses request
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -19,6 +20,7 @@ import httpx
 import pytest
 import yaml
 
+from router_config.cli import main
 from router_config.sandbox import Sandbox
 from tests.proxy import configs
 from tests.proxy.answers import calls, refused
@@ -143,7 +145,8 @@ def workers(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Itera
     config = _with_a_job(configs.write(sandbox, folder / "config.yaml"))
     config = _beside_the_package(config)
     log = folder / "proxy.log"
-    with running(config, log, environ=configs.environ(sandbox), form="granian") as process:
+    environ = {**configs.environ(sandbox), "QWEN3_ROUTER_STATE": str(folder / "state")}
+    with running(config, log, environ=environ, form="granian") as process:
         yield process
 
 
@@ -229,6 +232,32 @@ def test_every_process_works_beside_the_requests(request: pytest.FixtureRequest,
     assert PROCESSES[name] <= len(failed) <= 10 * PROCESSES[name]
     assert all("(RuntimeError at job:" in line for line in failed)
     assert "secret words" not in form.log()
+
+
+def test_workers_share_what_they_know_and_one_makes_the_probes(
+    workers: Proxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("QWEN3_ROUTER_STATE", str(workers.folder / "state"))
+    monkeypatch.setenv("CONFIG_FILE_PATH", str(workers.folder / "config.yaml"))
+
+    def health(*words: str) -> Any:
+        assert main(["health", *words, "--format", "json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    ends = time.monotonic() + 20
+    while sorted((found := health()["processes"]).values()) != [False, True]:
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+    assert len(found) == 2
+    id_ = f"{VLLM}--vllm"
+    health("eject", id_, "--drain")
+    while workers.log().count("state=drained") < 2:
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+    health("uneject", id_)
+    while workers.log().count("endpoint back:") < 2:
+        assert time.monotonic() < ends
+        time.sleep(0.05)
 
 
 # -- what operators may add (the composed application has it)

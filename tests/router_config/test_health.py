@@ -169,7 +169,7 @@ def test_eject_and_uneject_are_notes_to_all_processes(
     assert value is not None
     made = Standing.from_json(value)
     assert (made.kind, made.reason, made.by) == ("ejected", "new price", "operator")
-    assert made.until == pytest.approx(made.since + 5400)
+    assert made.until == pytest.approx(made.since + 5400, abs=0.01)
     assert (show()["twin"]["state"], show()["twin"]["reason"]) == ("ejected", "new price")
     assert main(["health", "uneject", "twin"]) == 0
     assert show()["deepinfra"]["state"] == "returning"
