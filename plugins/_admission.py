@@ -46,6 +46,11 @@ class Consumer:
     region: str | None = None
     quotas: tuple[Budget, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """Return who takes turns with the others; the admin has no name."""
+        return self.key or self.user or self.team or ""
+
 
 def model_not_found(model: str) -> ClientError:
     """Return OpenAI's answer for a model that does not exist or that this key may not use."""

@@ -21,7 +21,7 @@ from plugins._apart import apart
 from plugins._asgi import App, Message, Receive, Scope, Send, text_headers
 from plugins._door_body import read, replay
 from plugins._door_reply import Reply
-from plugins._errors import ClientError
+from plugins._errors import ClientError, Unavailable
 from plugins._exchange import ID_HEADER, Exchange
 from plugins._inside import INSIDE
 from plugins._request import parse_body
@@ -104,15 +104,19 @@ class Door:
         reply = Reply(send, exchange, runtime.has_own_keys)
         try:
             try:
-                body = await read(scope, receive, runtime.config.max_body_mb)
+                exchange.visit = runtime.gate.enter()
+                body = await read(scope, receive, runtime.config.max_body_mb, exchange.visit)
+                exchange.unread = False
                 fields = await _where(len(body), functools.partial(parse_body, body))
-            except ClientError as error:
+            except (ClientError, Unavailable) as error:
                 return await reply.fail(error)
             model = unquote(match["model"]) if match["model"] else fields.get("model")
             exchange.model = model
             await self._route(runtime, exchange, reply, scope, receive, body, fields, model)
         finally:
             runtime.exchanges.close(exchange)
+            if exchange.visit is not None:
+                exchange.visit.leave()
 
     def _is_foreign(self, snapshot: Snapshot, model: Any) -> bool:
         """Tell whether LiteLLM serves *model* by itself, so that we keep out of the way."""
@@ -138,9 +142,7 @@ class Door:
         if self._is_foreign(exchange.snapshot, model):
             return await self.app(scope, replay(body, receive), reply.raw)
         try:
-            parse = functools.partial(
-                runtime.parse, {**fields, "model": model}, headers, exchange.snapshot
-            )
+            parse = functools.partial(exchange.snapshot.parse, {**fields, "model": model}, headers)
             exchange.asked = await _where(len(body), parse)
         except ClientError as error:
             # LiteLLM still decides who may ask: our hook raises this once the key was accepted.

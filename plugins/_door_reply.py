@@ -84,7 +84,7 @@ class Reply:
             **({"x-router-attempts": str(plan.calls)} if plan is not None else {}),
             **error_headers(error),
         }
-        if error.status == 413:  # the rest of the body was not read
+        if self._exchange.unread:  # what comes of the body would be taken for a request
             headers["connection"] = "close"
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         # Without these a page in a browser could not read the error that it got.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from plugins._admission import Consumer
 from plugins._attempt import Attempt
 from plugins._errors import ClientError, Unavailable
+from plugins._gate import Visit
 from plugins._plan import Plan
 from plugins._request import Asked
 from plugins._snapshot import Snapshot
@@ -36,7 +37,8 @@ class Exchange:
     *held* is a call that LiteLLM makes by itself, whose money is held. *door* tells whether the
     front door holds the exchange (then it closes it); *replied* that checked vectors were handed
     out; *left* that the client has gone, so that nothing more may be sent for it. *consumer* is who
-    asks, *wire* from when to when each wire call was open, in readings of the clock.
+    asks, *visit* its place in this worker, *unread* that its body was not read to the end. *wire*
+    is from when to when each wire call was open, in readings of the clock.
     """
 
     id: str
@@ -48,6 +50,8 @@ class Exchange:
     error: ClientError | Unavailable | None = None
     told: ClientError | Unavailable | None = None
     consumer: Consumer | None = None
+    visit: Visit | None = None
+    unread: bool = True
     wire: list[tuple[float, float]] = field(default_factory=list)
     cache_hits: int = 0
     held: Attempt | None = None

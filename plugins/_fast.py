@@ -21,8 +21,9 @@ from plugins._pool import Candidate
 from plugins._runtime import Runtime
 from router_config import Group
 
-__all__ = ["PATH_HEADER", "Fast", "LiteLLM", "NotAdmitted"]
+__all__ = ["CACHE_HEADER", "PATH_HEADER", "Fast", "LiteLLM", "NotAdmitted"]
 
+CACHE_HEADER = "x-router-cache"
 PATH_HEADER = "x-router-path"
 
 
@@ -87,8 +88,14 @@ class Fast:
             if isinstance(exchange.error, ClientError):
                 raise exchange.error
             plan = await runtime.admit(exchange, _group(exchange), consumer_of(identity))
-            last = await _fill(runtime, plan)
-            reply = await _reply.ready(plan)
+            share = runtime.sharing.of(plan, _group(exchange), _revision(exchange))
+            if share is None:
+                await _fill(runtime, plan)
+                reply = await _reply.ready(plan)
+            else:
+                await share.complete(lambda: _fill(runtime, plan), lambda: exchange.left)
+                reply = await _reply.ready(plan, share.keep_printed)
+                exchange.cache_hits = share.hits()
         except (ClientError, Unavailable) as error:
             exchange.entered = True
             exchange.error = error
@@ -96,8 +103,9 @@ class Fast:
             return
         ms = (runtime.clock() - exchange.received_at) * 1000
         found = {
-            **self._litellm.reply_headers(identity, headers, last, plan, ms),
+            **self._litellm.reply_headers(identity, headers, _last(exchange, plan), plan, ms),
             **_reply.headers(plan),
+            **({CACHE_HEADER: share.header()} if share is not None else {}),
             "content-length": str(len(reply)),
             "content-type": "application/json",
         }
@@ -112,8 +120,17 @@ def _group(exchange: Exchange) -> Group:
     return group if group is not None else next(iter(snapshot.config.groups.values()))
 
 
-async def _fill(runtime: Runtime, plan: Plan) -> Candidate:
-    """Try one deployment after the other until *plan* is complete; return the last one.
+def _revision(exchange: Exchange) -> int:
+    return exchange.snapshot.revisions.get(_group(exchange).name, 1)
+
+
+def _last(exchange: Exchange, plan: Plan) -> Candidate:
+    """Return who served *plan* last; of vectors that were known, it may be in the file no more."""
+    return exchange.snapshot.candidate(plan.served_by[-1]) or plan.groups[0][0]
+
+
+async def _fill(runtime: Runtime, plan: Plan) -> None:
+    """Try one deployment after the other until *plan* misses nothing.
 
     Raises: Unavailable when it has to end before.
     """
@@ -122,7 +139,7 @@ async def _fill(runtime: Runtime, plan: Plan) -> Candidate:
             await runtime.serve(plan, candidate)
         except (ProviderFault, TurnedDown):
             continue
-        return candidate
+        return
     raise plan.failure(runtime.clock())
 
 

@@ -13,39 +13,29 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from plugins._errors import ClientError, Unavailable
 from plugins._turns import Turns
+from router_config import Gateway
 
-__all__ = ["Bounds", "Gate", "Visit"]
+__all__ = ["Gate", "Visit"]
 
 log = logging.getLogger("qwen3_router")
 
+_MB = 1024 * 1024
 _BODY_S = 10.0
 _BODY_BYTES_PER_S = 16_384
 _RETRY_AFTER_S = 1
 _TELL_EVERY_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What one worker takes: *inflight* requests of *inflight_inputs* texts in service together,
-    *queued* more that wait or are being received, and *body_bytes* of all their bodies."""
-
-    inflight: int
-    inflight_inputs: int
-    queued: int
-    body_bytes: int
-
-
 class Gate:
     """The gate of one worker; *bounds* is asked anew, so that a reload is seen."""
 
-    def __init__(self, bounds: Callable[[], Bounds], clock: Callable[[], float]) -> None:
+    def __init__(self, bounds: Callable[[], Gateway], clock: Callable[[], float]) -> None:
         self._bounds = bounds
         self._clock = clock
-        self._turns = Turns(bounds().inflight, bounds().inflight_inputs)
+        self._turns = Turns(bounds().max_inflight, bounds().max_inflight_inputs)
         self._told_at = -_TELL_EVERY_S
         self.inside = 0
         self.body_bytes = 0
@@ -59,14 +49,15 @@ class Gate:
     def enter(self) -> Visit:
         """Let a request in, before its body is read. Raises: Unavailable, 503."""
         bounds = self._bounds()
-        if self.inside >= bounds.inflight + bounds.queued:
+        if self.inside >= bounds.max_inflight + bounds.max_queued:
             raise self._full("requests")
         self.inside += 1
         return Visit(self, self._clock())
 
     def _room(self, more: int) -> None:
         # One body always fits, whatever the bounds say.
-        if self.body_bytes and self.body_bytes + more > self._bounds().body_bytes:
+        most = self._bounds().max_queued_mb * _MB
+        if self.body_bytes and self.body_bytes + more > most:
             raise self._full("bytes of request bodies")
 
     def _full(self, what: str) -> Unavailable:
@@ -122,7 +113,7 @@ class Visit:
         if self._inputs is not None:
             return
         bounds, turns = self._gate._bounds(), self._gate._turns
-        turns.most, turns.most_work = bounds.inflight, bounds.inflight_inputs
+        turns.most, turns.most_work = bounds.max_inflight, bounds.max_inflight_inputs
         if not turns.try_take(consumer or "", inputs):
             try:
                 async with asyncio.timeout(max(0.0, left_s)):

@@ -110,11 +110,14 @@ class Plan:
     # Told of every chunk that came back good.
     on_accept: Callable[[Sequence[int], Matrix, Candidate], None] = lambda *_: None
     _missing: dict[int, None] = field(default_factory=dict)
+    _good: set[str] = field(default_factory=set)
     _left: set[int] = field(default_factory=set)
+    _own_attempts: int = 0
     _vectors: Matrix | None = None
 
     def __post_init__(self) -> None:
         """Find the inputs that have to be asked for."""
+        self._own_attempts = self.attempts
         first: dict[str, int] = {}
         for i, text in enumerate(self.texts):
             if first.setdefault(text, i) == i:
@@ -201,6 +204,7 @@ class Plan:
     ) -> None:
         """Keep checked *rows*, float32 of shape (len(indices), 4096), and what they cost."""
         self.take(indices, rows, candidate.id)
+        self._good.add(candidate.endpoint.key)
         self.tokens += tokens
         self.cost_nano_usd += cost_nano_usd
         self.on_accept(indices, rows, candidate)
@@ -231,7 +235,13 @@ class Plan:
         self._left.update(indices)
 
     def take_back(self, indices: Sequence[int]) -> None:
-        """Ask for *indices* after all: they were left to another request and have not come."""
+        """Ask for *indices* after all: they were left to another request and have not come.
+
+        They were never sent for this one, so they have attempts of their own, as a further part of
+        a split request, and who served the other parts well may serve them too.
+        """
+        self.attempts += self._own_attempts
+        self._tried -= self._good
         self._left.difference_update(indices)
         self._missing = dict.fromkeys(sorted([*self._missing, *indices]))
 

@@ -6,7 +6,7 @@ object and no serialiser walks the vectors again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import orjson
@@ -22,11 +22,21 @@ __all__ = ["assemble", "body", "headers", "pieces", "ready", "usd"]
 _APART_FROM_NUMBERS = 128 * 4096
 
 
-async def ready(plan: Plan) -> bytes:
-    """Return `body` of a complete *plan*, a large one made beside the event loop."""
-    if plan.size() < _APART_FROM_NUMBERS:
-        return body(plan)
-    return await apart(lambda: body(plan))
+async def ready(
+    plan: Plan, written_out: Callable[[Sequence[bytes]], None] = lambda _: None
+) -> bytes:
+    """Return `body` of a complete *plan*, a large one made beside the event loop.
+
+    *written_out* is handed the JSON of every vector.
+    """
+
+    def work() -> tuple[list[bytes], bytes]:
+        made = pieces(plan)
+        return made, assemble(made, plan.asked.model, plan.tokens)
+
+    made, whole = work() if plan.size() < _APART_FROM_NUMBERS else await apart(work)
+    written_out(made)
+    return whole
 
 
 def body(plan: Plan) -> bytes:

@@ -59,7 +59,8 @@ class Asked:
     *texts* are the inputs in order, byte for byte, without the query instruction. *token_inputs*
     holds token ids instead when the client sent ids; exactly one of the two is non-empty.
     *dimensions* is None for the group's default. *instruct* is None for a document. *space* is the
-    vector space that the client has pinned.
+    vector space that the client has pinned. *no_store* keeps its vectors out of the cache, both
+    ways.
     """
 
     model: str
@@ -73,6 +74,7 @@ class Asked:
     instruct: str | None
     truncate: bool
     space: str | None = None
+    no_store: bool = False
 
 
 def parse_body(body: bytes) -> dict[str, Any]:
@@ -206,6 +208,7 @@ def parse_fields(
         instruct=instruct,
         truncate=_choice(fields, "truncate", _TRUNCATE, "NONE") == "END",
         space=headers.get(SPACE_HEADER),
+        no_store="no-store" in re.split(r"[\s,]+", headers.get("cache-control", "").lower()),
     )
 
 

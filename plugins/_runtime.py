@@ -24,6 +24,7 @@ from plugins._background import Background
 from plugins._budgets import of_client
 from plugins._errors import ClientError, Unavailable
 from plugins._exchange import ID_HEADER, PLAN_KEY, Exchange, Exchanges
+from plugins._gate import Gate
 from plugins._health import Health
 from plugins._health_rules import settings_of
 from plugins._keyring import Keyring
@@ -45,9 +46,9 @@ from plugins._readiness import (
 from plugins._reload import EVERY_S, Reloader
 from plugins._reload_words import Words
 from plugins._renewal import Swap, staging
-from plugins._request import Asked, parse_fields
 from plugins._shared import process_name
 from plugins._shared_open import open_shared
+from plugins._sharing import Sharing
 from plugins._slots import Slots
 from plugins._snapshot import Snapshot
 from plugins._steer import steer
@@ -97,6 +98,10 @@ class Runtime:
         # Connections belong to an event loop; tests and LiteLLM's sync helpers may run several.
         self._wires: dict[int, Wire] = {}
         self.slots = Slots()
+        self.gate = Gate(lambda: self.config.gateway, clock)
+        self.sharing = Sharing(clock)
+        self.sharing.use(config.cache)
+        self.health.on_change.append(self.sharing.on_standing)
         self.background = Background()
         self.together = Together(
             config,
@@ -127,6 +132,7 @@ class Runtime:
 
     def _replace(self, old: Snapshot, new: Snapshot) -> None:
         self.snapshot = new
+        self.sharing.use(new.config.cache)
         self.health.use(new.pool, settings_of(new.config.health))
         self.together.use(new.config, new.pool)
 
@@ -167,28 +173,6 @@ class Runtime:
         return self.snapshot.is_internal_name(model)
 
     # -- one request
-
-    def parse(
-        self,
-        fields: Mapping[str, Any],
-        headers: Mapping[str, str],
-        snapshot: Snapshot | None = None,
-    ) -> Asked:
-        """Return what the client asked of one of our groups, by *snapshot* (default: the newest).
-
-        Raises:
-            ClientError: the request cannot be understood or served as it is.
-        """
-        snapshot = snapshot or self.snapshot
-        model = fields.get("model")
-        if not isinstance(model, str) or not model:
-            raise ClientError(400, "invalid_input", "`model` must be a model name.", param="model")
-        group = snapshot.group_of(model)
-        if group is None:
-            raise model_not_found(model)
-        return parse_fields(
-            fields, headers, max_inputs=snapshot.config.max_inputs, default_instruct=group.instruct
-        )
 
     async def enter(
         self, data: dict[str, Any], headers: Mapping[str, str], consumer: Consumer
@@ -235,7 +219,7 @@ class Runtime:
             exchange = self.exchanges.open()
         if exchange.asked is None:
             exchange.entered = True
-            exchange.asked = self.parse(data, headers, snapshot)
+            exchange.asked = snapshot.parse(data, headers)
         steer(data, await self.admit(exchange, group, consumer))
         return exchange
 
@@ -249,6 +233,10 @@ class Runtime:
         exchange.consumer = consumer
         if exchange.asked is None:
             raise RuntimeError("nothing was asked")
+        if exchange.visit is not None:
+            left_s = exchange.received_at + group.deadline_s - self.clock()
+            inputs = len(exchange.asked.texts) + len(exchange.asked.token_inputs)
+            await exchange.visit.turn(consumer.name, inputs, left_s)
         plan = await _admission.admit(
             exchange.asked,
             group,

@@ -14,6 +14,7 @@ vector from elsewhere would not be what was promised.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 
 import numpy as np
@@ -23,8 +24,13 @@ from plugins._cache import Cache, Entry
 from plugins._flights import Flights, Follower
 from plugins._plan import Plan
 from plugins._pool import Candidate
+from plugins._standing import Standing
+from router_config import Cache as Settings
+from router_config import Group
 
 __all__ = ["Share", "Sharing"]
+
+log = logging.getLogger("qwen3_router.cache")
 
 Matrix = npt.NDArray[np.float32]
 _PATIENCE = 0.5
@@ -33,13 +39,48 @@ _PATIENCE = 0.5
 class Sharing:
     """The cache and the flights of one process; *clock* is monotonic, in seconds."""
 
-    def __init__(self, cache: Cache, clock: Callable[[], float]) -> None:
-        self.cache = cache
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.cache: Cache | None = None
         self.flights = Flights()
         self._clock = clock
+        self._max_bytes = 0
+        self._quarantined: set[str] = set()
 
-    def share(self, plan: Plan, space: str) -> Share:
-        """Return *plan*'s part in it; *space* names the vector space that the group has now."""
+    def use(self, settings: Settings) -> None:
+        """Keep as much as *settings* say; what is known stays if that did not change."""
+        max_bytes = settings.max_mb * 1024 * 1024 if settings.enabled else 0
+        if max_bytes == self._max_bytes:
+            return
+        self._max_bytes = max_bytes
+        self.cache = Cache(max_bytes) if max_bytes else None
+        self.flights = Flights()  # names of texts are those of a cache
+        for endpoint in self._quarantined:
+            self._ban(endpoint)
+
+    def on_standing(self, endpoint: str, standing: Standing | None) -> None:
+        """Drop what a quarantined endpoint gave, and take it again once it is well."""
+        if standing is not None and standing.kind == "quarantined":
+            self._quarantined.add(endpoint)
+            self._ban(endpoint)
+        elif endpoint in self._quarantined:
+            self._quarantined.discard(endpoint)
+            if self.cache is not None:
+                self.cache.allow(endpoint)
+
+    def _ban(self, endpoint: str) -> None:
+        gone = self.cache.ban(endpoint) if self.cache is not None else 0
+        if gone:
+            log.info("%d vectors of the quarantined endpoint %s left the cache", gone, endpoint)
+
+    def of(self, plan: Plan, group: Group, revision: int) -> Share | None:
+        """Return *plan*'s part in it, None if it must not have one.
+
+        *revision* is of the reference that *group* has now. Groups share nothing with each other:
+        they may differ in their reference, and in where they compute.
+        """
+        if self.cache is None or not group.cache or plan.asked.no_store:
+            return None
+        space = f"{group.name} r{revision}"
         return Share(plan, space, self.cache, self.flights, self._clock)
 
 
@@ -97,11 +138,14 @@ class Share:
         for i, entry in self._found.items():
             self._cache.keep_printed(entry, self._form, pieces[i])
 
+    def hits(self) -> int:
+        """Return how many inputs were not asked for because they were known or under way."""
+        repeats = self._plan.repeats
+        return sum(repeats.get(i, i) in self._known for i in range(len(self._plan.texts)))
+
     def header(self) -> str:
         """Return what the cache did: HIT, MISS or PARTIAL n/m, in inputs."""
-        repeats = self._plan.repeats
-        count = len(self._plan.texts)
-        known = sum(repeats.get(i, i) in self._known for i in range(count))
+        count, known = len(self._plan.texts), self.hits()
         if known == count:
             return "HIT"
         return f"PARTIAL {known}/{count}" if known else "MISS"

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from plugins._admission import model_not_found
+from plugins._errors import ClientError
 from plugins._keyring import Keyring
 from plugins._names import group_of
 from plugins._parity_reference import recorded
 from plugins._pool import Candidate, build
 from plugins._readiness import why_off
+from plugins._request import Asked, parse_fields
 from router_config import Config, Group, resolve
 
 __all__ = ["Snapshot"]
@@ -59,6 +62,22 @@ class Snapshot:
     def serves_alone(self, group: Group) -> bool:
         """Tell whether no deployment of *group* and its fallbacks needs LiteLLM's own clients."""
         return group.name in self._alone
+
+    def parse(self, fields: Mapping[str, Any], headers: Mapping[str, str]) -> Asked:
+        """Return what the client asked of one of our groups.
+
+        Raises:
+            ClientError: the request cannot be understood or served as it is.
+        """
+        model = fields.get("model")
+        if not isinstance(model, str) or not model:
+            raise ClientError(400, "invalid_input", "`model` must be a model name.", param="model")
+        group = self.group_of(model)
+        if group is None:
+            raise model_not_found(model)
+        return parse_fields(
+            fields, headers, max_inputs=self.config.max_inputs, default_instruct=group.instruct
+        )
 
     def is_internal_name(self, model: object) -> bool:
         """Tell whether *model* names one of our deployments, which no client may address."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 from .catalogue import HealthProbe, Limits, Price, Provider, load_catalogue
 from .config import (
     Budget,
+    Cache,
     Config,
     Deployment,
+    Gateway,
     Group,
     Health,
     Key,
@@ -26,10 +28,12 @@ from .problems import ConfigError, Problem
 __all__ = [
     "SHIPPED_CONFIG",
     "Budget",
+    "Cache",
     "Config",
     "ConfigError",
     "Deployment",
     "EnvRef",
+    "Gateway",
     "Group",
     "Health",
     "HealthProbe",

@@ -75,7 +75,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_asgi": "",
         "_door": "_apart _asgi _door_body _door_reply _errors _exchange _inside _request _runtime"
         " _snapshot",
-        "_door_body": "_asgi _errors",
+        "_door_body": "_asgi _errors _gate",
         "_door_reply": "_asgi _errors _exchange _foreign",
         "_fast": "_asgi _consumer _errors _exchange _plan _pool _reply _runtime router_config",
         "_inside": "_asgi",
@@ -88,15 +88,15 @@ TABLE: dict[str, dict[str, str]] = {
         # The composition root.
         "_background": "",
         "_runtime": "_admission _attempt _attempt_log _background _budgets _errors _exchange"
-        " _health _health_rules _keyring _ledger _ledger_open _logs _money _names _notes"
+        " _gate _health _health_rules _keyring _ledger _ledger_open _logs _money _names _notes"
         " _parity_reference _plan _pool _presence _readiness _reload _reload_words _renewal"
-        " _request _round _shared _shared_open _slots _snapshot _steer _telling"
+        " _request _round _shared _shared_open _sharing _slots _snapshot _steer _telling"
         " _together _wire router_config",
         # One request: asked, planned, picked, attempted, answered.
         "_admission": "_apart _errors _ledger _plan _pool _request _space _tokens router_config",
         "_attempt": "_apart _dialects _errors _ledger _pool _vectors",
         "_attempt_log": "_attempt _errors",
-        "_exchange": "_admission _attempt _errors _plan _request _snapshot",
+        "_exchange": "_admission _attempt _errors _gate _plan _request _snapshot",
         # Health: the machine, what a process knows, and what a request sees of it.
         "_ejections": "_errors _health_rules _standing _window",
         "_health": "_attempt _ejections _errors _health_log _health_rules _panic _plan _pool"
@@ -151,9 +151,9 @@ TABLE: dict[str, dict[str, str]] = {
         # What need not be asked for again.
         "_cache": "",
         "_flights": "",
-        "_sharing": "_cache _flights _plan _pool",
+        "_sharing": "_cache _flights _plan _pool _standing router_config",
         # Whose turn it is.
-        "_gate": "_errors _turns",
+        "_gate": "_errors _turns router_config",
         "_slots": "_errors _pool _turns",
         "_turns": "",
         # Money around a request, and the store that the config names.
@@ -164,7 +164,8 @@ TABLE: dict[str, dict[str, str]] = {
         "_reload": "router_config",
         "_reload_words": "_fleet _notes _reload _shared",
         "_renewal": "_ledger _readiness _snapshot router_config",
-        "_snapshot": "_keyring _names _parity_reference _pool _readiness router_config",
+        "_snapshot": "_admission _errors _keyring _names _parity_reference _pool _readiness"
+        " _request router_config",
         "_steer": "_exchange _plan _request",
         # Money: the contract, its arithmetic, and one store per group of modules.
         "_ledger": "_errors _ledger_time",

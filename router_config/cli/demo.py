@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -148,7 +148,9 @@ def _rank(client: Any, dimensions: int) -> bool:
     (vector,) = _vectors(query)
     scores = [_dot(vector, other) for other in _vectors(documents)]
     ranked = sorted(zip(scores, _DOCUMENTS, strict=True), reverse=True)
-    print(f"\n   {dimensions} dimensions, from {documents.headers['x-router-deployment']}:")
+    known = documents.headers.get("x-router-cache") == "HIT"
+    source = f"from {documents.headers['x-router-deployment']}"
+    print(f"\n   {dimensions} dimensions, {source + ', still in memory' if known else source}:")
     for score, document in ranked:
         print(f"   {score:.3f}  {document}")
     return ranked[0][1] == _DOCUMENTS[0]
@@ -156,11 +158,13 @@ def _rank(client: Any, dimensions: int) -> bool:
 
 def _fail_over(client: Any, box: Any, config: Path) -> bool:
     """Take the first provider down, ask again, and print who answered."""
-    before = _embed(client, [_QUERY], 1024, "query")
+    # Else the router would have the answer in memory and ask nobody.
+    anew = {"cache-control": "no-store"}
+    before = _embed(client, [_QUERY], 1024, "query", anew)
     first = before.headers["x-router-deployment"]
     with _down(box, _provider_of(config, first)) as provider:
         print(f"   {provider} does not answer any more. The same request again:")
-        after = _embed(client, [_QUERY], 1024, "query")
+        after = _embed(client, [_QUERY], 1024, "query", anew)
     second = after.headers["x-router-deployment"]
     likeness = _dot(*_vectors(before), *_vectors(after))
     print(
@@ -189,9 +193,16 @@ def _provider_of(config: Path, deployment: str) -> str:
     raise ValueError(f"{deployment} is no deployment of {_MODEL}")
 
 
-def _embed(client: Any, texts: list[str], dimensions: int, input_type: str) -> Any:
+def _embed(
+    client: Any,
+    texts: list[str],
+    dimensions: int,
+    input_type: str,
+    headers: Mapping[str, str] | None = None,
+) -> Any:
     answer = client.post(
         "/embeddings",
+        headers=headers,
         json={
             "model": _MODEL,
             "input": texts,

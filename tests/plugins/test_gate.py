@@ -7,9 +7,11 @@ import asyncio
 import pytest
 
 from plugins._errors import ClientError, Unavailable
-from plugins._gate import Bounds, Gate
+from plugins._gate import Gate
+from router_config import Gateway
 
 KB = 1024
+MB = 1024 * KB
 
 
 class Clock:
@@ -20,8 +22,8 @@ class Clock:
 
 
 def gate(clock: Clock | None = None, **bounds: int) -> Gate:
-    given = {"inflight": 2, "inflight_inputs": 100, "queued": 3, "body_bytes": 100 * KB, **bounds}
-    return Gate(lambda: Bounds(**given), clock or Clock())
+    given = {"max_inflight": 2, "max_queued": 3, "max_queued_mb": 100, **bounds}
+    return Gate(lambda: Gateway(**given), clock or Clock())
 
 
 def assert_busy(error: Unavailable) -> None:
@@ -41,15 +43,15 @@ def test_so_many_requests_are_inside_and_no_more() -> None:
 def test_a_body_without_room_is_refused_before_it_is_read() -> None:
     one = gate()
     first, second = one.enter(), one.enter()
-    first.expect(90 * KB)
-    second.expect(90 * KB)  # the first has sent nothing yet
-    first.received(90 * KB)
+    first.expect(90 * MB)
+    second.expect(90 * MB)  # the first has sent nothing yet
+    first.received(90 * MB)
     with pytest.raises(Unavailable) as caught:
-        second.expect(11 * KB)
+        second.expect(11 * MB)
     assert_busy(caught.value)
-    second.expect(10 * KB)
+    second.expect(10 * MB)
     first.leave()
-    second.expect(90 * KB)
+    second.expect(90 * MB)
     second.leave()
     assert (one.inside, one.body_bytes) == (0, 0)
 
@@ -57,21 +59,21 @@ def test_a_body_without_room_is_refused_before_it_is_read() -> None:
 def test_a_body_that_nobody_announced_is_stopped_as_it_comes() -> None:
     one = gate()
     first, second = one.enter(), one.enter()
-    first.received(60 * KB)
-    second.received(30 * KB)
+    first.received(60 * MB)
+    second.received(30 * MB)
     with pytest.raises(Unavailable):
-        second.received(11 * KB)
+        second.received(11 * MB)
     second.leave()
-    assert one.body_bytes == 60 * KB
+    assert one.body_bytes == 60 * MB
 
 
 def test_one_body_always_fits() -> None:
-    gate(body_bytes=1).enter().received(10_000 * KB)
+    gate(max_queued_mb=1).enter().received(10 * MB)
 
 
 def test_a_slow_body_is_given_up_and_a_large_one_is_not() -> None:
     clock = Clock()
-    visit = gate(clock, body_bytes=10**9).enter()
+    visit = gate(clock).enter()
     assert visit.body_left_s() == 10
     clock.now = 9.0
     visit.received(16 * KB * 30)
@@ -99,7 +101,7 @@ def test_who_is_over_the_number_in_service_waits() -> None:
 
 def test_waiting_ends_with_the_deadline_and_takes_nothing_along() -> None:
     async def main() -> None:
-        one = gate(inflight=1)
+        one = gate(max_inflight=1)
         first, second = one.enter(), one.enter()
         await first.turn("a", 1, 9)
         with pytest.raises(Unavailable) as caught:
@@ -114,7 +116,7 @@ def test_waiting_ends_with_the_deadline_and_takes_nothing_along() -> None:
 
 def test_a_visit_takes_one_turn_whoever_asks_for_it() -> None:
     async def main() -> None:
-        one = gate(inflight=1)
+        one = gate(max_inflight=1)
         visit = one.enter()
         await visit.turn("a", 1, 9)
         await visit.turn("a", 1, 9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins._cache import Cache
 from plugins._errors import Unavailable
 from plugins._plan import Plan
 from plugins._reply import assemble, body, pieces
 from plugins._sharing import Sharing
+from plugins._standing import Standing
+from router_config import Cache as Settings
+from router_config import Group
 from tests.plugins.plans import candidate, plan
 
-MB = 1024 * 1024
+GROUP = Group(name="g", deployments=())
 ONE = candidate("one")
 
 
@@ -31,9 +34,10 @@ def vector(text: str) -> np.ndarray[Any, Any]:
 class House:
     """Requests that share: *asked* counts how often each text went to a provider."""
 
-    def __init__(self, size: int = 16 * MB) -> None:
+    def __init__(self) -> None:
         self.now = 0.0
-        self.sharing = Sharing(Cache(size), lambda: self.now)
+        self.sharing = Sharing(lambda: self.now)
+        self.sharing.use(Settings(max_mb=16))
         self.asked: Counter[str] = Counter()
 
     def server(
@@ -54,7 +58,8 @@ class House:
         return serve
 
     async def ask(self, request: Plan, *, left: bool = False, **how: Any) -> str:
-        share = self.sharing.share(request, "space")
+        share = self.sharing.of(request, GROUP, 1)
+        assert share is not None
         await share.complete(self.server(request, **how), lambda: left)
         assert (request.vectors() == np.stack([vector(text) for text in request.texts])).all()
         return share.header()
@@ -115,7 +120,8 @@ def test_what_was_printed_before_is_what_would_be_printed_now(
         for _ in range(4):
             request = of(["a", "b", "a"], dimensions=dimensions)
             object.__setattr__(request.asked, "encoding", encoding)
-            share = house.sharing.share(request, "space")
+            share = house.sharing.of(request, GROUP, 1)
+            assert share is not None
             await share.complete(house.server(request), lambda: False)
             written = pieces(request)
             bodies.append(assemble(written, "g", 0))
@@ -196,6 +202,73 @@ def test_a_key_of_a_region_neither_finds_nor_follows_what_comes_from_elsewhere()
         assert got == ["MISS", "MISS", "HIT"]
         assert await house.ask(of(["a"], region="eu")) == "HIT"
         assert await house.ask(of(["a"], region="us")) == "MISS"
+
+    asyncio.run(main())
+
+
+def test_opting_out_neither_finds_nor_leaves_anything() -> None:
+    house = House()
+    quiet = of(["a"])
+    assert (
+        house.sharing.of(replace(quiet, asked=replace(quiet.asked, no_store=True)), GROUP, 1)
+        is None
+    )
+    assert house.sharing.of(quiet, GROUP.model_copy(update={"cache": False}), 1) is None
+    house.sharing.use(Settings(enabled=False))
+    assert house.sharing.of(quiet, GROUP, 1) is None
+
+
+def test_another_group_and_another_reference_are_another_space() -> None:
+    async def main() -> None:
+        house = House()
+        await house.ask(of(["a"]))
+        for group, revision in ((GROUP, 2), (GROUP.model_copy(update={"name": "other"}), 1)):
+            share = house.sharing.of(request := of(["a"]), group, revision)
+            assert share is not None
+            await share.complete(house.server(request), lambda: False)
+            assert share.header() == "MISS"
+
+    asyncio.run(main())
+
+
+def test_what_a_quarantined_endpoint_gave_is_asked_for_again() -> None:
+    async def main() -> None:
+        house = House()
+        await house.ask(of(["a"]))
+        key = ONE.endpoint.key
+        house.sharing.on_standing(
+            key, Standing(key, "quarantined", "parity: …", 0.0, None, 0, "me")
+        )
+        assert await house.ask(of(["a"])) == "MISS"
+        assert await house.ask(of(["a"])) == "MISS"
+        house.sharing.use(Settings(max_mb=8))  # nor does a reload forgive
+        await house.ask(of(["a"]))
+        assert await house.ask(of(["a"])) == "MISS"
+        house.sharing.on_standing(key, None)
+        await house.ask(of(["a"]))
+        assert await house.ask(of(["a"])) == "HIT"
+
+    asyncio.run(main())
+
+
+def test_who_served_one_part_well_may_serve_what_a_leader_left() -> None:
+    async def main() -> None:
+        house = House()
+        leader = asyncio.create_task(house.ask(of(["a"]), turns=1000))
+        await asyncio.sleep(0)
+        follower = plan([[ONE]], texts=["a", "b"], counts=[3, 3], attempts=1)
+
+        async def serve() -> None:
+            candidate = follower.next(lambda: 0.0, 0.0)
+            assert candidate is ONE
+            follower.begin(candidate)
+            await house.server(follower)()
+            leader.cancel()
+
+        share = house.sharing.of(follower, GROUP, 1)
+        assert share is not None
+        await share.complete(serve, lambda: False)
+        assert (follower.rounds, house.asked) == (2, {"a": 2, "b": 1})
 
     asyncio.run(main())
 

@@ -117,7 +117,8 @@ class Setup:
                 "master_key": "os.environ/LITELLM_MASTER_KEY",
                 "custom_auth": self.auth,
             },
-            "embedding_router": self.section,
+            # A known text costs nothing: here every request is to cost something.
+            "embedding_router": {"cache": {"enabled": False}, **self.section},
         }
         path.write_text(yaml.safe_dump(config, sort_keys=False))
         return path

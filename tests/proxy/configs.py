@@ -69,6 +69,7 @@ KEYS = {
     "eu-only": "sk-eu-key-for-tests-only",
     "few": "sk-few-key-for-tests-only",
     "sdk": "sk-sdk-key-for-tests-only",
+    "twice": "sk-twice-key-for-tests-only",
     "old": "sk-old-key-for-tests-only",
 }
 
@@ -87,6 +88,12 @@ def write(box: Sandbox, path: Path) -> Path:
     """Write the shared config for the emulators of *box*."""
     config = _config(box)
     config["embedding_router"]["metrics"] = {"token": "os.environ/TEST_METRICS_TOKEN"}
+    # A test asks the same twice and expects two calls; see test_cache.py.
+    groups = config["embedding_router"]["groups"]
+    for entry in config["model_list"]:
+        group = entry["model_name"]
+        if group != "foreign" and not group.startswith("cached"):
+            groups.setdefault(group, {})["cache"] = False
     config["embedding_router"]["request_log"] = {"file": str(path.with_name(REQUEST_LOG))}
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     return path
@@ -152,6 +159,9 @@ def _config(box: Sandbox) -> dict[str, Any]:
         entry("qwen3-ids", "vllm"),
         entry("regions", "deepinfra", region="us"),
         entry("regions", "nebius", order=2, region="eu"),
+        entry("cached", "deepinfra"),
+        entry("cached-regions", "deepinfra", region="us"),
+        entry("cached-regions", "nebius", order=2, region="eu"),
         entry("small-first", "scaleway"),
         entry("small-first", "vllm", order=2),
         plain("plain", "plain--vllm"),
@@ -218,6 +228,7 @@ def _config(box: Sandbox) -> dict[str, Any]:
                 },
                 "eu-only": {"sha256": [_hash("eu-only")], "region": "eu"},
                 "few": {"sha256": [_hash("few")], "rpm": 3},
+                "twice": {"sha256": [_hash("twice")], "rpm": 2},
                 "sdk": {"sha256": [_hash("sdk")], "rpm": 1},
                 "old": {"sha256": [_hash("old")], "not_after": date(2026, 1, 31)},
             },

@@ -80,7 +80,9 @@ def test_once_ends_well_and_in_silence_on_stderr(once: subprocess.CompletedProce
 def test_once_ranks_the_right_document_first_at_both_lengths(
     once: subprocess.CompletedProcess[str],
 ) -> None:
-    blocks = re.findall(r"(\d+) dimensions, from ([\w-]+):\n +[\d.]+  (.*)", once.stdout)
+    blocks = re.findall(
+        r"(\d+) dimensions, from ([\w-]+)(?:, still in memory)?:\n +[\d.]+  (.*)", once.stdout
+    )
     assert [(length, id_) for length, id_, _ in blocks] == [
         ("4096", "scaleway-free"),
         ("1024", "scaleway-free"),

@@ -71,7 +71,7 @@ class House:
                 "master_key": "os.environ/LITELLM_MASTER_KEY",
                 "custom_auth": "plugins.keys.handler",
             },
-            "embedding_router": {"attempts": 2, **section},
+            "embedding_router": {"attempts": 2, "cache": {"enabled": False}, **section},
         }
 
     def write(self, data: dict[str, Any] | None = None) -> None:
