@@ -17,6 +17,7 @@ from plugins._gate import Visit
 from plugins._plan import Plan
 from plugins._request import Asked
 from plugins._snapshot import Snapshot
+from plugins._story import Story
 
 __all__ = ["ID_HEADER", "PLAN_KEY", "Exchange", "Exchanges"]
 
@@ -37,8 +38,9 @@ class Exchange:
     *held* is a call that LiteLLM makes by itself, whose money is held. *door* tells whether the
     front door holds the exchange (then it closes it); *replied* that checked vectors were handed
     out; *left* that the client has gone, so that nothing more may be sent for it. *consumer* is who
-    asks, *visit* its place in this worker, *unread* that its body was not read to the end. *wire*
-    is from when to when each wire call was open, in readings of the clock.
+    asks, *visit* its place in this worker, *unread* that its body was not read to the end, *story*
+    what LiteLLM is told of a request that it has not served. *wire* is from when to when each wire
+    call was open, in readings of the clock.
     """
 
     id: str
@@ -52,6 +54,7 @@ class Exchange:
     consumer: Consumer | None = None
     visit: Visit | None = None
     unread: bool = True
+    story: Story | None = None
     wire: list[tuple[float, float]] = field(default_factory=list)
     cache_hits: int = 0
     held: Attempt | None = None

@@ -19,6 +19,8 @@ from plugins._admission import model_not_found
 from plugins._consumer import consumer_of
 from plugins._errors import ClientError, Unavailable, error_body, error_headers
 from plugins._exchange import ID_HEADER, PLAN_KEY, Exchange
+from plugins._litellm_request import told_at
+from plugins._story import Story
 
 __all__ = [
     "again",
@@ -28,6 +30,8 @@ __all__ = [
     "http_exception",
     "move_on",
     "off",
+    "retell",
+    "retold",
     "stop",
 ]
 
@@ -103,6 +107,45 @@ def stop(exchange: Exchange) -> HTTPException:
     if exchange.error is None and exchange.plan is not None:
         exchange.error = exchange.plan.failure(_runtime.current().clock())
     return HTTPException(status_code=403, detail="the request has ended")
+
+
+def retell(
+    exchange: Exchange, story: Story, model: str, deployments: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the one of LiteLLM's *deployments* that the fast path tried next.
+
+    Raises: what moves the Router on, or ends the request.
+    """
+    step = story.coming()
+    if step is None:
+        raise stop(exchange)
+    id_ = step.candidate.id
+    found = [one for one in deployments if one["model_info"]["id"] == id_]
+    if found:
+        return found
+    if exchange.plan is not None and exchange.plan.is_behind(step.candidate, model):
+        raise move_on(model)
+    kept = exchange.snapshot.litellm.get(id_)  # a reload took it out since
+    if kept is None:
+        raise stop(exchange)
+    return [kept]
+
+
+def retold(exchange: Exchange, story: Story, model: str, logging: Any) -> None:
+    """Let LiteLLM's call end as that of the fast path did, in the same time.
+
+    Raises: what moves the Router on, or ends the request, if the call has failed.
+    """
+    step = story.tell()
+    if step is None:
+        raise stop(exchange)
+    told_at(logging, step.began, step.ended)
+    if step.completed:
+        return
+    following = story.coming()
+    if following is None:
+        raise stop(exchange)
+    raise (again if following.candidate.group == step.candidate.group else move_on)(model)
 
 
 def http_exception(error: ClientError | Unavailable) -> HTTPException:

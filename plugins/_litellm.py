@@ -20,9 +20,11 @@ __all__ = [
     "NEEDED_BY_THE_FAST_PATH",
     "TESTED",
     "authenticate",
+    "callback_base",
     "callbacks",
     "check_release",
     "config_path",
+    "custom_auth",
     "general_settings",
     "has_branch",
     "has_database",
@@ -58,6 +60,7 @@ NEEDED: Names = {
 }
 # Where one of these has moved, LiteLLM's own path serves.
 NEEDED_BY_THE_FAST_PATH: Names = {
+    "litellm.integrations.custom_logger": ("CustomLogger",),
     "litellm": (
         "_async_failure_callback",
         "_async_success_callback",
@@ -67,7 +70,25 @@ NEEDED_BY_THE_FAST_PATH: Names = {
     ),
     "litellm.proxy._types": ("ProxyException",),
     "litellm.proxy.auth.user_api_key_auth": ("user_api_key_auth",),
-    "litellm.proxy.proxy_server": ("app.router", "general_settings", "version"),
+    "litellm.litellm_core_utils.litellm_logging": (
+        "Logging.async_failure_handler",
+        "Logging.async_success_handler",
+        "Logging.failure_handler",
+        "Logging.handle_sync_success_callbacks_for_async_calls",
+    ),
+    "litellm.proxy.common_request_processing": (
+        "ProxyBaseLLMRequestProcessing.base_process_llm_request",
+        "ProxyBaseLLMRequestProcessing.common_processing_pre_call_logic",
+        "ProxyBaseLLMRequestProcessing.handle_llm_api_exception",
+    ),
+    "litellm.proxy.proxy_server": (
+        "app.router",
+        "general_settings",
+        "proxy_config",
+        "proxy_logging_obj",
+        "user_custom_auth",
+        "version",
+    ),
 }
 # The headers in which a key may stand, under the names of `user_api_key_auth`'s arguments.
 _KEY_HEADERS = {
@@ -148,6 +169,17 @@ def callbacks() -> list[Any]:
     return [
         one for name in NEEDED_BY_THE_FAST_PATH["litellm"] for one in getattr(module, name) or ()
     ]
+
+
+def callback_base() -> type:
+    """Return the class whose methods a callback overrides to be called."""
+    base: type = importlib.import_module("litellm.integrations.custom_logger").CustomLogger
+    return base
+
+
+def custom_auth() -> Any:
+    """Return the `custom_auth` that checks keys now, or None where LiteLLM does."""
+    return _proxy().user_custom_auth
 
 
 async def authenticate(scope: Any, body: dict[str, Any]) -> Any:

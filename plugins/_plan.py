@@ -264,6 +264,10 @@ class Plan:
             raise RuntimeError("the request is not complete")
         return self._vectors if places == list(range(len(self.texts))) else self._vectors[places]
 
+    def forget_vectors(self) -> None:
+        """Let go of the vectors, once they are written out."""
+        self._vectors = None
+
     def size(self) -> int:
         """Return how many numbers the reply has."""
         return len(self.texts) * self.dimensions

@@ -186,8 +186,7 @@ class Runtime:
             ClientError: the request is refused; it is also noted in the exchange.
             Unavailable: 429, the key's quota is used up; 504, counting takes too long.
         """
-        metadata = data.get("metadata") or {}
-        known = self.exchanges.get(metadata.get(PLAN_KEY))
+        known = self.exchanges.get((data.get("metadata") or {}).get(PLAN_KEY))
         if known is not None and known.plan is not None:
             return known
         exchange = self.exchanges.get(headers.get(ID_HEADER))
@@ -206,7 +205,10 @@ class Runtime:
         consumer: Consumer,
         exchange: Exchange | None,
     ) -> Exchange | None:
-        if exchange is not None and isinstance(exchange.error, ClientError):
+        if exchange is not None and exchange.plan is not None:
+            steer(data, exchange.plan)  # the fast path has admitted it
+            return exchange
+        if exchange is not None and exchange.error is not None:
             raise exchange.error
         snapshot = self.snapshot if exchange is None else exchange.snapshot
         group = snapshot.group_of(data.get("model"))
@@ -218,7 +220,6 @@ class Runtime:
         if exchange is None:
             exchange = self.exchanges.open()
         if exchange.asked is None:
-            exchange.entered = True
             exchange.asked = snapshot.parse(data, headers)
         steer(data, await self.admit(exchange, group, consumer))
         return exchange
@@ -231,8 +232,7 @@ class Runtime:
         snapshot = exchange.snapshot
         exchange.entered = True
         exchange.consumer = consumer
-        if exchange.asked is None:
-            raise RuntimeError("nothing was asked")
+        assert exchange.asked is not None
         if exchange.visit is not None:
             left_s = exchange.received_at + group.deadline_s - self.clock()
             inputs = len(exchange.asked.texts) + len(exchange.asked.token_inputs)

@@ -13,7 +13,8 @@ from typing import Any
 from plugins import _litellm
 from plugins._asgi import Scope
 from plugins._fast import NotAdmitted
-from plugins._listeners import in_the_way, unknown_setting
+from plugins._listeners import in_the_way, is_limited, listens, unknown_setting
+from plugins._litellm_request import Handled
 from plugins._plan import Plan
 from plugins._pool import Candidate
 from plugins._runtime import Runtime
@@ -24,6 +25,52 @@ log = logging.getLogger("qwen3_router")
 
 _BEARER = re.compile(r"Bearer ([!-~]+)")
 _LOOK_EVERY_S = 1.0
+
+
+class Books:
+    """One request in LiteLLM's books.
+
+    *limited* tells whether LiteLLM may have limits for whoever asks, which are checked before the
+    request is served. *again* has LiteLLM identify them itself afterwards: our own look at a key
+    left out what only its logs want to know.
+    """
+
+    def __init__(
+        self, scope: Scope, body: dict[str, Any], identity: Any, *, limited: bool, again: bool
+    ) -> None:
+        self.limited = limited
+        self._scope = scope
+        self._body = body
+        self._again = again
+        self._told = False
+        self._handled = None if again else Handled(scope, body, identity)
+
+    async def check(self) -> None:
+        """Apply LiteLLM's limits. Raises: NotAdmitted, unless our hook has noted the reason."""
+        assert self._handled is not None
+        try:
+            await self._handled.check()
+        except Exception as error:
+            self._told = True
+            raise NotAdmitted(*_litellm.refusal(error)) from None
+
+    async def account(self) -> None:
+        """Let LiteLLM count, price and log the request; a failure of it is not the client's."""
+        if self._told:
+            return
+        try:
+            if self._handled is None:
+                identity = await _litellm.authenticate(self._scope, self._body)
+                self._handled = Handled(self._scope, self._body, identity)
+            await self._handled.account()
+        except Exception as error:
+            log.error("a request is missing in LiteLLM's books: %s", type(error).__name__)
+
+
+def _is_ours(custom_auth: Any) -> bool:
+    """Tell whether *custom_auth* is our handler; LiteLLM may have loaded its file once more."""
+    module = str(getattr(custom_auth, "__module__", "")).rpartition(".")[2]
+    return module == "keys" and getattr(custom_auth, "__name__", "") == "authenticate"
 
 
 class Side:
@@ -38,6 +85,8 @@ class Side:
         self._covers = False
         self._said: str | None = None
         self._version = ""
+        self._told = False
+        self._own_keys = False
 
     def covers(self, runtime: Runtime) -> bool:
         """Tell whether nothing in LiteLLM has to see a request before it is answered.
@@ -61,7 +110,10 @@ class Side:
         if not _litellm.has_branch():
             return "its middlewares are not built as expected"
         self._version = _litellm.proxy_version()
-        callback = in_the_way(_litellm.callbacks())
+        callbacks = _litellm.callbacks()
+        self._told = _litellm.has_database() or listens(callbacks)
+        self._own_keys = _is_ours(_litellm.custom_auth())
+        callback = in_the_way(callbacks, _litellm.callback_base())
         if callback is not None:
             return f"the callback {callback} may want to see requests"
         setting = unknown_setting(
@@ -69,8 +121,6 @@ class Side:
         )
         if setting is not None:
             return f"{setting} is set, and the fast path does not know its effect"
-        if not runtime.has_own_keys:
-            return "keys are not those of the file"
         return None
 
     def is_admin(self, headers: dict[str, str]) -> bool:
@@ -82,7 +132,8 @@ class Side:
     async def identify(self, headers: dict[str, str], scope: Scope, body: dict[str, Any]) -> Any:
         """Return LiteLLM's identity of whoever asks. Raises: NotAdmitted."""
         given = _BEARER.fullmatch(headers.get("authorization", ""))
-        if given and "x-litellm-api-key" not in headers:  # this one goes before all others
+        if self._own_keys and given and "x-litellm-api-key" not in headers:
+            # That header goes before all others; every other form of a key is LiteLLM's to read.
             identity = self._own_key(given[1])
             if identity is None:
                 raise NotAdmitted(401, {}, "")
@@ -91,6 +142,13 @@ class Side:
             return await _litellm.authenticate(scope, body)
         except Exception as error:
             raise NotAdmitted(*_litellm.refusal(error)) from None
+
+    def books(self, scope: Scope, body: dict[str, Any], identity: Any) -> Books | None:
+        """Return LiteLLM's books on the request, or None if nobody wants to know of it."""
+        limited = not self._own_keys and is_limited(identity)
+        if not self._told and not limited:
+            return None
+        return Books(scope, body, identity, limited=limited, again=self._own_keys)
 
     def reply_headers(
         self, identity: Any, headers: dict[str, str], served_by: Candidate, plan: Plan, ms: float

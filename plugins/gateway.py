@@ -57,6 +57,9 @@ class Gateway(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         exchange = _lead.exchange_of(request_kwargs)
         if exchange is None or exchange.plan is None:
             return healthy_deployments
+        if exchange.story is not None:
+            (request_kwargs or {}).pop("_target_order", None)
+            return _lead.retell(exchange, exchange.story, model, healthy_deployments)
         runtime = _runtime.current()
         await budget.handler.lost(exchange)
         while (chosen := runtime.next(exchange.plan)) is not None:

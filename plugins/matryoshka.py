@@ -45,8 +45,8 @@ class Matryoshka(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         """Return the finished reply as bytes, with our headers and LiteLLM's."""
         runtime = _runtime.current()
         exchange = _lead.exchange_of(data)
-        if exchange is None or exchange.plan is None:
-            return response
+        if exchange is None or exchange.plan is None or exchange.story is not None:
+            return response  # a story is told of a reply that is out already
         plan = exchange.plan
         hidden = getattr(response, "_hidden_params", None) or {}
         if plan.missing():

@@ -14,6 +14,9 @@ from litellm import CustomLLM
 
 from plugins import _lead, _litellm, _runtime
 from plugins._errors import ProviderFault, TurnedDown, Unavailable
+from plugins._exchange import Exchange
+from plugins._plan import Plan
+from plugins._pool import Candidate
 
 __all__ = ["Qwen3", "handler"]
 
@@ -29,6 +32,7 @@ class Qwen3(CustomLLM):  # type: ignore[misc]  # LiteLLM ships no types
         api_base: str | None = None,
         api_key: str | None = None,
         litellm_params: dict[str, Any] | None = None,
+        logging_obj: Any = None,
         **_: Any,
     ) -> Any:
         """Fill *model_response* without vectors: those stay in the plan until the reply is built.
@@ -49,18 +53,10 @@ class Qwen3(CustomLLM):  # type: ignore[misc]  # LiteLLM ships no types
         candidate = exchange.snapshot.candidate((params.get("model_info") or {}).get("id"))
         if candidate is None:
             raise _lead.move_on(model)
-        try:
-            await runtime.serve(plan, candidate)
-        except Unavailable as error:
-            exchange.error = error
-            raise _lead.stop(exchange) from None
-        except (ProviderFault, TurnedDown):
-            following = runtime.next(plan)
-            if following is None:
-                raise _lead.stop(exchange) from None
-            if following.group == candidate.group:
-                raise _lead.again(model) from None
-            raise _lead.move_on(model) from None
+        if exchange.story is not None:
+            _lead.retold(exchange, exchange.story, model, logging_obj)
+        else:
+            await _serve(runtime, exchange, plan, candidate, model)
         model_response.model = plan.asked.model
         model_response.data = []
         model_response.usage = litellm.Usage(prompt_tokens=plan.tokens, total_tokens=plan.tokens)
@@ -70,6 +66,24 @@ class Qwen3(CustomLLM):  # type: ignore[misc]  # LiteLLM ships no types
     def embedding(self, *_: Any, **__: Any) -> Any:
         """Refuse: the synchronous form is not part of the proxy's path."""
         raise NotImplementedError("qwen3/ deployments are async only; use litellm.aembedding")
+
+
+async def _serve(
+    runtime: _runtime.Runtime, exchange: Exchange, plan: Plan, candidate: Candidate, model: str
+) -> None:
+    """Send what is missing to *candidate*; raises as `aembedding` does."""
+    try:
+        await runtime.serve(plan, candidate)
+    except Unavailable as error:
+        exchange.error = error
+        raise _lead.stop(exchange) from None
+    except (ProviderFault, TurnedDown):
+        following = runtime.next(plan)
+        if following is None:
+            raise _lead.stop(exchange) from None
+        if following.group == candidate.group:
+            raise _lead.again(model) from None
+        raise _lead.move_on(model) from None
 
 
 def _probe(provider: str, api_base: str | None, api_key: str | None, model_response: Any) -> Any:

@@ -69,7 +69,7 @@ TABLE: dict[str, dict[str, str]] = {
         "status": "_asgi _litellm _routes _runtime _status_style _status_words router_config",
         "keys": "_consumer _errors _foreign _litellm _runtime",
         "matryoshka": "_lead _litellm _plain _reply _runtime",
-        "provider": "_errors _lead _litellm _runtime",
+        "provider": "_errors _exchange _lead _litellm _plan _pool _runtime",
         # How LiteLLM is led, and what a client meets first.
         "_consumer": "_admission _budgets _runtime",
         "_asgi": "",
@@ -77,13 +77,16 @@ TABLE: dict[str, dict[str, str]] = {
         " _snapshot",
         "_door_body": "_asgi _errors _gate",
         "_door_reply": "_asgi _errors _exchange _foreign",
-        "_fast": "_asgi _consumer _errors _exchange _plan _pool _reply _runtime router_config",
+        "_fast": "_asgi _consumer _errors _exchange _plan _pool _reply _runtime _story"
+        " router_config",
         "_inside": "_asgi",
         "_listeners": "",
-        "_side": "_asgi _errors _fast _foreign _listeners _litellm _plan _pool _runtime",
+        "_side": "_asgi _fast _listeners _litellm _litellm_request _plan _pool _runtime",
         "_foreign": "_errors",
-        "_lead": "_admission _consumer _errors _exchange _runtime",
+        "_lead": "_admission _consumer _errors _exchange _litellm_request _runtime _story",
         "_litellm": "_inside",
+        "_litellm_request": "_asgi",
+        "_story": "_pool",
         "_ready": "_asgi _runtime",
         # The composition root.
         "_background": "",
@@ -96,7 +99,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_admission": "_apart _errors _ledger _plan _pool _request _space _tokens router_config",
         "_attempt": "_apart _dialects _errors _ledger _pool _vectors",
         "_attempt_log": "_attempt _errors",
-        "_exchange": "_admission _attempt _errors _gate _plan _request _snapshot",
+        "_exchange": "_admission _attempt _errors _gate _plan _request _snapshot _story",
         # Health: the machine, what a process knows, and what a request sees of it.
         "_ejections": "_errors _health_rules _standing _window",
         "_health": "_attempt _ejections _errors _health_log _health_rules _panic _plan _pool"
@@ -223,6 +226,7 @@ TABLE: dict[str, dict[str, str]] = {
 LITELLM_AT_THE_EDGE = {
     "plugins._lead": "raises the exceptions that LiteLLM's Router understands",
     "plugins._litellm": "keeps all undocumented names of LiteLLM in one place",
+    "plugins._litellm_request": "calls LiteLLM's endpoint; the names stand in _litellm too",
 }
 
 NETWORK = {"aiohttp", "asyncio", "ftplib", "http", "httpx", "requests", "smtplib", "socket"} | {
