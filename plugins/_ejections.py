@@ -18,6 +18,7 @@ from dataclasses import replace
 from plugins._errors import Fault, ProviderFault
 from plugins._health_rules import Rules
 from plugins._standing import Standing
+from plugins._trials import EVERY_S, Trials
 from plugins._window import Window
 
 __all__ = ["LASTING", "Case", "Rules", "Standing"]
@@ -25,9 +26,7 @@ __all__ = ["LASTING", "Case", "Rules", "Standing"]
 LASTING = frozenset({Fault.AUTH, Fault.PAYMENT, Fault.MODEL, Fault.DIALECT})
 # Says nothing about the endpoint: the client left, or sent more than it takes.
 _UNTOLD = frozenset({Fault.CANCELLED, Fault.TOO_LONG})
-_TRIAL_EVERY_S = 1.0
 _PROBE_AT_MOST_EVERY_S = 60.0
-_LEAST_TRIAL_S = 2.0
 _LEAST_FACTOR = 0.1
 
 
@@ -45,22 +44,34 @@ class Case:
         self.next_probe = 0.0
         # Whether it served somebody shortly before it left: slow then, not dead.
         self.slow = False
-        self.rules = rules
+        self._rules = rules
         self._draw = draw
         self._me = me
         self._changed = float("-inf")
         self._returned = float("-inf")
         self._served = float("-inf")
-        self._next_trial = 0.0
-        self._next_lasting = 0.0
+        self._trials = Trials(rules)
+        self._seen = float("-inf")
         self._row = self._lasting = self._rests = self._proofs = 0
         self._proved = 0.0
         self._window = Window(rules.window_s)
+
+    @property
+    def rules(self) -> Rules:
+        """The numbers; a reload may change them."""
+        return self._rules
+
+    @rules.setter
+    def rules(self, rules: Rules) -> None:
+        self._rules = self._trials.rules = rules
 
     # -- time
 
     def at(self, now: float) -> Standing | None:
         """Return the standing, after what time alone has changed."""
+        if now < self._seen:
+            self._set_back(now - self._seen)
+        self._seen = now
         standing = self.standing
         until = None if standing is None else standing.until
         if standing is None or until is None:
@@ -74,6 +85,15 @@ class Case:
             elif standing.is_closed:
                 self._return(now, standing.by)
         return self.standing
+
+    def _set_back(self, by_s: float) -> None:
+        """Follow a clock that was set back: else all until its old time would seem to be late."""
+        self._changed += by_s
+        self._returned += by_s
+        self._served += by_s
+        self._proved += by_s
+        self.next_probe += by_s
+        self._trials.shift(by_s)
 
     def _longest(self, standing: Standing) -> float:
         if standing.is_closed:
@@ -132,12 +152,12 @@ class Case:
     ) -> None:
         if fault is None:
             # Calls side by side prove one moment; those of a trial follow each other.
-            if trial or abs(now - self._proved) >= _TRIAL_EVERY_S:
+            if trial or abs(now - self._proved) >= EVERY_S:
                 self._proofs += 1
                 self._proved = now
                 if trial:
-                    self._next_trial = self._next_lasting = now
-                self.next_probe = min(self.next_probe, now + _TRIAL_EVERY_S)
+                    self._trials.open(now, at_once=True)
+                self.next_probe = min(self.next_probe, now + EVERY_S)
             if self._proofs >= self.rules.rise:
                 self._return(now, self._me)
             return
@@ -175,7 +195,7 @@ class Case:
         if not free:
             self._note_out(standing, fault, now, trial=True)
         elif fault is None and standing.until is None:
-            self._next_lasting = now
+            self._trials.open(now)
         elif fault is not None and standing.until is not None and standing.kind == "ejected":
             wait = min(self.rules.base_s, self._longest(standing))
             self.standing = replace(standing, until=max(standing.until, now + wait))
@@ -198,45 +218,22 @@ class Case:
         standing = self.at(now)
         if standing is None or not standing.is_out:
             return True
-        if standing.is_closed or now < self._next_trial:
-            return False
-        if standing.until is None:
-            return last or now >= self._next_lasting
-        if now >= standing.until:
-            return True
-        # Whoever would wait for a silent server to no avail is better told at once.
-        return last and (self.slow or standing.reason != Fault.TIMEOUT)
+        return self._trials.allows(standing, now, last=last, slow=self.slow)
 
     def take_trial(self, now: float, limit_s: float) -> None:
         """Note that a request tries it now, for at most *limit_s*."""
-        standing = self.standing
-        pace = _TRIAL_EVERY_S
-        if standing is not None and standing.until is None:
-            pace = self.rules.base_s
-            self._next_lasting = now + self.rules.lasting_retry_s
-        elif standing is not None and standing.reason == Fault.TIMEOUT:
-            pace = max(pace, limit_s)
-        self._next_trial = now + pace
+        self._trials.take(self.standing, now, limit_s)
 
     def trial_s(self, usual_s: float | None) -> float:
-        """Return how long a trial may take; *usual_s* is what its calls take when it is well.
-
-        It grows with each ejection, so that a server that is only slow can pass at last.
-        """
-        return max(_LEAST_TRIAL_S, 2 * (usual_s or 0.0)) * 2.0 ** min(max(0, self.strikes - 1), 6)
+        """Return how long a trial may take; see `Trials.limit_s`."""
+        return self._trials.limit_s(usual_s, self.strikes)
 
     def wait_s(self, now: float) -> float:
         """Return in how many seconds asking again may help, as far as is known."""
         standing = self.at(now)
         if standing is None or not standing.is_out:
             return 0.0
-        if standing.is_closed and standing.until is None:
-            return self.rules.base_s
-        if standing.until is None or standing.is_closed or standing.kind == "resting":
-            return max(0.0, (standing.until or self._next_trial) - now)
-        if standing.reason == Fault.TIMEOUT and not self.slow:
-            return max(0.0, standing.until - now, self._next_trial - now)
-        return max(0.0, self._next_trial - now)
+        return self._trials.wait_s(standing, now, slow=self.slow)
 
     def is_overloaded(self, now: float) -> bool:
         """Tell whether it is out for being busy or slow, not for being dead."""
@@ -290,7 +287,7 @@ class Case:
         self.strikes = max(self.strikes, said.strikes)
         if said.kind == "returning":
             self._returned = now
-        self._next_lasting = now + self.rules.lasting_retry_s
+        self._trials.ejected(now)
         self.next_probe = now + self._probe_every_s(said)
         self.at(now)
 
@@ -311,9 +308,7 @@ class Case:
             self.key, "ejected", str(fault.fault), now, until, self.strikes, self._me
         )
         self._change(standing, now)
-        # Those that picked it just before are not the ones to try it.
-        self._next_trial = now + _TRIAL_EVERY_S
-        self._next_lasting = now + self.rules.lasting_retry_s
+        self._trials.ejected(now)
         self.next_probe = now + self._probe_every_s(standing)
 
     def _rest(self, fault: ProviderFault, now: float) -> None:
@@ -345,5 +340,6 @@ class Case:
             self._lasting = 0
         if not rested:
             self._rests = 0
-        self._proved = self._next_trial = 0.0
+        self._proved = 0.0
+        self._trials.forget()
         self._window.clear()

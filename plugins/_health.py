@@ -146,10 +146,12 @@ class Health:
             return
         now = self.clock()
         standing = self._see(case, now)
-        if standing is None or not standing.is_out or self._trials.get(key) == attempt.request_id:
+        if standing is None or not standing.is_out:
             return
         if standing.is_closed:
             raise TurnedDown("health", standing.words())
+        if self._trials.get(key) == attempt.request_id:
+            return  # a further part of the request that tries it
         if case.is_overloaded(now) and standing.kind != "resting":
             return  # the view has decided that it is needed
         if not case.may_try(now, last=True):
@@ -170,10 +172,9 @@ class Health:
         recent.note(ok=fault is None, seconds=outcome.seconds, now=now)
         if not counts or not self.settings.enabled:
             return
-        before = case.standing
+        before = case.standing and self._see(case, now)
         case.note(fault, began=now - outcome.seconds, now=now, trial=trial)
-        if case.standing is not before:
-            self._changed(case, before, own=True, fault=fault)
+        self._changed(case, before, own=True, fault=fault)
 
     def _counts(
         self, attempt: Attempt, outcome: Outcome, fault: ProviderFault, recent: Recent
@@ -195,12 +196,12 @@ class Health:
         case = self.cases.get(key)
         if case is None:
             return
-        now, before = self.clock(), case.standing
+        now = self.clock()
+        before = self._see(case, now)
         if not ok and fault is None:
             fault = ProviderFault(Fault.SERVER, "the probe failed")
         case.probe(None if ok else fault, now, free=free)
-        if case.standing is not before:
-            self._changed(case, before, own=True, fault=fault)
+        self._changed(case, before, own=True, fault=fault)
 
     def quarantine(self, key: str, reason: str) -> None:
         """Take the endpoint out until parity or an operator brings it back."""
@@ -220,7 +221,8 @@ class Health:
     def _close(self, key: str, kind: str, reason: str, for_s: float | None, by: str) -> None:
         case = self.cases.get(key)
         if case is not None:
-            now, before = self.clock(), case.standing
+            now = self.clock()
+            before = self._see(case, now)
             case.close(kind, reason, now, by=by, for_s=for_s)
             self._changed(case, before, own=True)
 
@@ -228,19 +230,17 @@ class Health:
         """Bring the endpoint back, with a slow start; parity lifts only its own quarantine."""
         case = self.cases.get(key)
         if case is not None:
-            now, before = self.clock(), case.standing
+            now = self.clock()
+            before = self._see(case, now)
             case.clear(now, by=by)
             self._changed(case, before, own=True)
 
     def merge(self, standings: Mapping[str, Standing | None] | Iterable[Standing]) -> None:
         """Take what other processes said, by endpoint key; None: they know of nothing any more."""
-        said: Mapping[str, Standing | None] = (
-            standings
-            if isinstance(standings, Mapping)
-            else {standing.key: standing for standing in standings}
-        )
+        if not isinstance(standings, Mapping):
+            standings = {one.key: one for one in standings}
         now = self.clock()
-        for key, standing in said.items():
+        for key, standing in standings.items():
             case = self.cases.get(key)
             if case is not None:
                 before = self._see(case, now)
@@ -275,7 +275,9 @@ class Health:
         """Return how long a call may take that tries a sick endpoint, None for a usual one."""
         case = self.cases.get(key)
         standing = None if case is None else case.standing
-        if case is None or standing is None or standing.kind != "ejected" or case.slow:
+        if case is None or standing is None or standing.kind != "ejected":
+            return None
+        if case.is_overloaded(self.clock()):  # in use, because too many are out
             return None
         return case.trial_s(self._recent[key].p95_s())
 

@@ -101,7 +101,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_attempt_log": "_attempt _errors",
         "_exchange": "_admission _attempt _errors _gate _plan _request _snapshot _story",
         # Health: the machine, what a process knows, and what a request sees of it.
-        "_ejections": "_errors _health_rules _standing _window",
+        "_ejections": "_errors _health_rules _standing _trials _window",
         "_health": "_attempt _ejections _errors _health_log _health_rules _panic _plan _pool"
         " _recent _standing",
         "_health_log": "_errors _standing",
@@ -109,6 +109,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_panic": "_ejections _pool",
         "_recent": "",
         "_standing": "",
+        "_trials": "_errors _health_rules _standing",
         "_window": "",
         "_keyring": "router_config",
         "_logs": "",

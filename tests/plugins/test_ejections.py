@@ -187,6 +187,19 @@ def test_calls_under_way_at_an_ejection_count_neither_against_it_nor_for_it() ->
     assert life.case.at(life.now).kind == "returning"  # type: ignore[union-attr]
 
 
+def test_a_clock_that_is_set_back_neither_blinds_it_nor_keeps_it_out() -> None:
+    life = Life()
+    life.call(*[Fault.SERVER] * 3)
+    life.now -= 7200
+    assert life.out().until - life.now <= RULES.max_s  # type: ignore[operator]
+    life.wait_until_over()
+    life.trial(None, None)
+    assert not life.case.at(life.now).is_out  # type: ignore[union-attr]
+    life.now -= 7200
+    life.call(*[Fault.SERVER] * 3)
+    life.out()
+
+
 # -- coming back
 
 

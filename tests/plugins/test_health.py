@@ -219,6 +219,17 @@ def test_a_call_that_was_picked_before_a_quarantine_is_not_made() -> None:
         ward.call(ward.group[0])
 
 
+def test_a_trial_under_way_is_no_way_past_a_quarantine() -> None:
+    ward = two()
+    sick = ward.group[0]
+    ward.fail(sick, Fault.SERVER)
+    ward.now += 30
+    asyncio.run(ward.health.before(Attempt("one", sick, None, (), 1, 2)))
+    ward.health.quarantine("a", "parity: cosine 0.41")
+    with pytest.raises(TurnedDown, match="quarantined: parity"):
+        asyncio.run(ward.health.before(Attempt("one", sick, None, (), 1, 2)))
+
+
 def test_switched_off_it_takes_nobody_out_but_still_obeys() -> None:
     ward = Ward([candidate("a")], Settings(enabled=False))
     ward.fail(ward.group[0], Fault.AUTH, 50)
