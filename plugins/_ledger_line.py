@@ -86,9 +86,10 @@ class Line:
 
     async def verify(self) -> None:
         """Check the store's settings and its data. Raises `LedgerUnfit`, `LedgerUnavailable`."""
-        async with connect(self.url, _PROBE_TIMEOUT_S) as client:
+        timeout_s = max(_PROBE_TIMEOUT_S, self.timeout_s)
+        async with connect(self.url, timeout_s) as client:
             with translated(self.url):
-                async with asyncio.timeout(_PROBE_TIMEOUT_S):
+                async with asyncio.timeout(timeout_s):
                     reason = await unfit(client)
                     if reason is not None:
                         raise LedgerUnfit(reason)
