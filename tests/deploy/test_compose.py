@@ -98,10 +98,10 @@ def test_named_volumes_are_declared() -> None:
 
 
 def test_the_example_names_every_variable_and_holds_no_value() -> None:
-    named = dict(re.findall(r"^([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE))
+    named = dict(re.findall(r"^([A-Z0-9_]+)=(.*)$", EXAMPLE, re.MULTILINE))
     assert set(named.values()) == {""}
     text = "".join((DEPLOY / name).read_text() for name in FILES)
-    asked = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", text)) - {"PROXY_PORT"}
+    asked = set(re.findall(r"(?<!\$)\$\{([A-Z0-9_]+)", text)) - {"PROXY_PORT"}
     config = (DEPLOY / "config" / "config.yaml").read_text()
     uncommented = re.sub(r"#.*", "", config)
     asked |= set(re.findall(r"os\.environ/(\w+)", uncommented)) - {"QWEN3_ROUTER_LEDGER"}
