@@ -128,32 +128,48 @@ class ModelListEntry(OpenSection):
 class ProviderMapEntry(OpenSection):
     """One custom provider of LiteLLM's."""
 
-    provider: Text | None = None
-    custom_handler: Text | None = None
+    provider: Text | None = Field(default=None, description="qwen3.")
+    custom_handler: Text | None = Field(default=None, description="plugins.provider.handler.")
 
 
 class LiteLLMSettings(OpenSection):
     """LiteLLM's module settings."""
 
-    callbacks: list[Text] | None = None
-    custom_provider_map: list[ProviderMapEntry] | None = None
+    callbacks: list[Text] | None = Field(
+        default=None, description="plugins.gateway.handler and plugins.matryoshka.handler; more."
+    )
+    custom_provider_map: list[ProviderMapEntry] | None = Field(
+        default=None, description="Who serves the prefix qwen3/."
+    )
 
 
 class RouterSettings(OpenSection):
     """LiteLLM's Router."""
 
-    num_retries: int | None = None
-    disable_cooldowns: bool | None = None
-    fallbacks: list[dict[str, list[Text]]] | None = None
-    default_fallbacks: list[Text] | None = None
+    num_retries: int | None = Field(
+        default=None, description="0: attempts are counted by embedding_router.attempts."
+    )
+    disable_cooldowns: bool | None = Field(
+        default=None, description="true: this router's health is the one judge."
+    )
+    fallbacks: list[dict[str, list[Text]]] | None = Field(
+        default=None, description="Groups to try after a group, in one vector space and region."
+    )
+    default_fallbacks: list[Text] | None = Field(
+        default=None, description="Groups to try after every group."
+    )
 
 
 class GeneralSettings(OpenSection):
     """LiteLLM's proxy."""
 
-    master_key: Key | None = None
-    custom_auth: Text | None = None
-    database_url: Key | None = None
+    master_key: Key | None = Field(default=None, description="The admin's key: os.environ/NAME.")
+    custom_auth: Text | None = Field(
+        default=None, description="plugins.keys.handler, for embedding_router.keys."
+    )
+    database_url: Key | None = Field(
+        default=None, description="With a database LiteLLM's own keys rule, not those of this file."
+    )
 
 
 class MatryoshkaEntry(Section):
@@ -169,7 +185,7 @@ class KeyEntry(Section):
     """One client key, known by its hash."""
 
     sha256: Hashes | None = Field(default=None, description="One hash, or two during a rotation.")
-    team: Text | None = None
+    team: Text | None = Field(default=None, description="Whose budget team:<id> it spends too.")
     groups: list[Text] | None = Field(default=None, description="Default: all groups.")
     region: Region | None = Field(default=None, description="Only deployments there.")
     rpm: int | None = Field(default=None, ge=1, le=10**9, description="Requests per minute.")
@@ -189,8 +205,8 @@ class GroupEntry(Section):
     required: bool | None = Field(
         default=None, description="The proxy does not start unless somebody can serve the group."
     )
-    attempts: Attempts | None = None
-    deadline_s: Seconds | None = None
+    attempts: Attempts | None = Field(default=None, description="Calls per request.")
+    deadline_s: Seconds | None = Field(default=None, description="Seconds for a whole request.")
     matryoshka: MatryoshkaEntry | None = None
     token_inputs: Literal["cl100k_base", "qwen3"] | None = Field(
         default=None, description="Take token arrays and decode them with this vocabulary."
@@ -224,7 +240,9 @@ class RouterSection(Section):
     )
     health: HealthEntry | None = None
     keys: dict[Alias, KeyEntry] | None = Field(default=None, description="Client keys by alias.")
-    groups: dict[str, GroupEntry] | None = None
+    groups: dict[str, GroupEntry] | None = Field(
+        default=None, description="What differs for one group, by its model_name."
+    )
     gateway: GatewayEntry | None = None
     cache: CacheEntry | None = None
     metrics: MetricsEntry | None = Field(
@@ -241,7 +259,7 @@ class RouterSection(Section):
 class File(OpenSection):
     """A LiteLLM proxy configuration with our section."""
 
-    model_list: list[ModelListEntry] | None = None
+    model_list: list[ModelListEntry] | None = Field(default=None, description="The deployments.")
     litellm_settings: LiteLLMSettings | None = None
     router_settings: RouterSettings | None = None
     general_settings: GeneralSettings | None = None

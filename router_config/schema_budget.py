@@ -18,7 +18,7 @@ class BudgetEntry(Section):
     """What may be spent in a period: an amount of money, or of tokens."""
 
     usd: Usd | None = Field(default=None, description="US dollars, read as a decimal.")
-    tokens: int | None = Field(default=None, ge=1, le=10**15)
+    tokens: int | None = Field(default=None, ge=1, le=10**15, description="Input tokens.")
     period: Period | None = Field(default=None, description="When it starts again (UTC calendar).")
     needed: ClassVar[dict[str, str]] = {
         "period": "say when it starts again: period: lifetime, month, day or hour"
