@@ -204,6 +204,21 @@ def test_haystack_finds_the_right_document(running: Demo, monkeypatch: pytest.Mo
     assert [document.content for document in found] == [DOCUMENTS[1]]
 
 
+# -- a client's whole way
+
+
+@pytest.mark.parametrize("dimensions", [1024, 4096])
+def test_questions_in_russian_find_their_passage_in_a_vector_store(
+    running: Demo, dimensions: int
+) -> None:
+    http = openai.DefaultHttpxClient(trust_env=False)
+    with openai.OpenAI(base_url=running.base, api_key=running.key, http_client=http) as client:
+        search = Search(client, MODEL, dimensions, QdrantClient(":memory:"))
+        search.fill()
+        best = {question: search.ask(question) for question in QUESTIONS}
+    assert {question: names[0] for question, names in best.items()} == QUESTIONS
+
+
 # -- the end; stops the demo that the tests above use, so it comes after them
 
 
@@ -222,18 +237,3 @@ def test_ctrl_c_during_the_start_leaves_nothing_behind() -> None:
         assert one.interrupt() == 130
         assert gone(processes) == set()
         assert "Traceback" not in one.text
-
-
-# -- a client's whole way
-
-
-@pytest.mark.parametrize("dimensions", [1024, 4096])
-def test_questions_in_russian_find_their_passage_in_a_vector_store(
-    running: Demo, dimensions: int
-) -> None:
-    http = openai.DefaultHttpxClient(trust_env=False)
-    with openai.OpenAI(base_url=running.base, api_key=running.key, http_client=http) as client:
-        search = Search(client, MODEL, dimensions, QdrantClient(":memory:"))
-        search.fill()
-        best = {question: search.ask(question) for question in QUESTIONS}
-    assert {question: names[0] for question, names in best.items()} == QUESTIONS
