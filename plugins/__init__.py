@@ -16,5 +16,6 @@ middlewares → `_fast`, or LiteLLM's routes and Router with our callbacks; both
 (one wire call: `_dialects`, `_wire`, `_vectors`) → `_reply` (bytes). `_runtime` puts them together;
 `_health` (over `_ejections`) keeps sick endpoints out, and `_ready` tells who balances load;
 `_lead` and `_litellm` are the only private ones that know LiteLLM; `_background` runs what is done
-beside the requests.
+beside the requests. `_gate` bounds what a worker takes in, `_sharing` answers what is
+known (`_cache`) or under way (`_flights`), `_slots` holds an endpoint's concurrency.
 """

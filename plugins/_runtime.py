@@ -102,6 +102,11 @@ class Runtime:
         self.sharing = Sharing(clock)
         self.sharing.use(config.cache)
         self.health.on_change.append(self.sharing.on_standing)
+        self.telling.shown = {
+            "queue_waiting": lambda: self.gate.waiting,
+            "cache_entries": self.sharing.entries,
+            "cache_bytes": self.sharing.used_bytes,
+        }
         self.background = Background()
         self.together = Together(
             config,

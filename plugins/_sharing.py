@@ -57,6 +57,14 @@ class Sharing:
         for endpoint in self._quarantined:
             self._ban(endpoint)
 
+    def entries(self) -> float:
+        """Return how many vectors are known."""
+        return len(self.cache) if self.cache is not None else 0
+
+    def used_bytes(self) -> float:
+        """Return how much memory they take."""
+        return self.cache.used_bytes if self.cache is not None else 0
+
     def on_standing(self, endpoint: str, standing: Standing | None) -> None:
         """Drop what a quarantined endpoint gave, and take it again once it is well."""
         if standing is not None and standing.kind == "quarantined":

@@ -58,6 +58,8 @@ class Telling:
         self._money = money
         self._health = health
         self._wall = wall
+        # What the gate and the cache have to show; whoever has them adds it.
+        self.shown: dict[str, Callable[[], float]] = {}
         # What the reloader last said; whoever reloads sets it.
         self.word: Callable[[], Word] | None = None
         self._loaded = wall()
@@ -143,6 +145,7 @@ class Telling:
             ("config_info", (self._newest().config.sha256,), 1),
             ("config_last_reload_success", (), float(word is None or word.ok)),
             ("config_last_reload_success_timestamp_seconds", (), self._loaded_at()),
+            *((name, (), value()) for name, value in self.shown.items()),
         ]
 
     def _ejected(self, key: str, standing: Standing | None) -> None:
