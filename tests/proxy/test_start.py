@@ -27,7 +27,11 @@ SHIPPED = SHIPPED_CONFIG.read_text()
 def ask(proxy: Proxy, model: str, key: str | None = None) -> str:
     """Ask *model* for a vector; return the deployment that answered."""
     given = {"key": key} if key is not None else {}
-    response = proxy.post({"model": model, "input": "text", "dimensions": 32}, **given)
+    response = proxy.post(
+        {"model": model, "input": "text", "dimensions": 32},
+        headers={"cache-control": "no-store"},  # who answered once would answer again
+        **given,
+    )
     assert response.status_code == 200, response.text
     return response.headers["x-router-deployment"]
 
