@@ -13,7 +13,9 @@ import fcntl
 import multiprocessing
 import os
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ __all__ = ["Workers", "folder_of", "server_of"]
 Note = dict[str, Any]
 Fold = Callable[[Iterable[Note]], Note]
 _ENDED = "ended.json"
+_FORGOTTEN_S = 30 * 86_400
 
 
 def server_of(environ: Mapping[str, str]) -> str | None:
@@ -45,17 +48,25 @@ def server_of(environ: Mapping[str, str]) -> str | None:
 
 
 def folder_of(server: str, environ: Mapping[str, str]) -> Path:
-    """Return the folder of *server*, made; those of servers that have ended go."""
+    """Return the folder of *server*, made; those of servers that have ended go.
+
+    Machines that share the state folder, such as containers, have one each: a process is known by
+    its number, which means nothing on another.
+    """
     spare = Path(tempfile.gettempdir()) / f"qwen3-router-{os.getuid()}"
     for base in (state_folder(environ), spare):
+        here = base / "workers" / socket.gethostname()
         try:
-            (base / "workers" / server).mkdir(parents=True, exist_ok=True, mode=0o700)
+            (here / server).mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError:  # a read-only root
             continue
-        for other in (base / "workers").iterdir():
+        for other in here.iterdir():
             if not _lives(other.name):
                 shutil.rmtree(other, ignore_errors=True)
-        return base / "workers" / server
+        for other in (base / "workers").iterdir():  # containers that will not come back
+            if other != here and time.time() - other.stat().st_mtime > _FORGOTTEN_S:
+                shutil.rmtree(other, ignore_errors=True)
+        return here / server
     raise OSError("no folder for the workers of this server can be made")
 
 
