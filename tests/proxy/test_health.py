@@ -82,16 +82,20 @@ def test_what_is_no_failure_takes_nobody_out(ward: Ward, group: str) -> None:
     assert changes(watch, group) == []
 
 
-def test_a_revoked_key_is_one_line_for_the_operator_and_nothing_for_clients(ward: Ward) -> None:
+@pytest.mark.parametrize("path", ["ours", "litellm"])
+def test_a_revoked_key_is_one_line_for_the_operator_and_nothing_for_clients(
+    ward: Ward, path: str
+) -> None:
+    group = f"revoked-{path}"
     ward.box.fault("deepinfra", "unauthorized")
     watch = Watch(ward.proxy)
     numbers = range(size(20, 1000))
-    assert_right(ward.ask("revoked", numbers, at_once=1), numbers)
-    (line,) = changes(watch, "revoked")
+    assert_right(ward.ask(group, numbers, at_once=1, path=path), numbers)
+    (line,) = changes(watch, group)
     assert "WARNING" in line
-    assert "deployment=revoked--deepinfra state=ejected reason='auth'" in line
+    assert f"deployment={group}--deepinfra state=ejected reason='auth'" in line
     assert "until an operator acts or a probe succeeds" in line
-    assert ward.calls("revoked", "deepinfra") == 2
+    assert ward.calls(group, "deepinfra") == 2
     assert len(watch.failures()) == 2
 
 
@@ -148,6 +152,17 @@ def test_when_all_are_down_it_is_said_at_once_and_the_first_to_come_back_serves(
     print(f"503 while all are down: median {sorted(took)[len(took) // 2] * 1000:.1f} ms")
     ward.box.up(all_[2])
     _ask_until_it_serves(ward, group, f"{group}--{all_[2]}")
+
+
+def test_litellm_s_path_says_so_as_well(ward: Ward) -> None:
+    group = "all-down-litellm"
+    for provider in EIGHT[:2]:
+        ward.box.down(provider)
+    replies = ward.ask(group, range(12), at_once=1, path="litellm")
+    messages = [refused(one, 503, "no_deployment_available", retry=True) for one in replies]
+    assert f"No deployment of {group} can be used now: all are out of service." in messages
+    for provider in EIGHT[:2]:
+        ward.box.up(provider)
 
 
 def test_nobody_waits_for_those_that_are_silent(ward: Ward) -> None:

@@ -84,12 +84,19 @@ class Ward:
         else:
             self.box.fault(provider, kind, **options)
 
-    def ask(self, group: str, numbers: Iterable[int], *, at_once: int = 4) -> list[httpx.Response]:
-        """Ask for two texts of each number and return the replies in order."""
-        return asyncio.run(self._ask(group, list(numbers), at_once))
+    def ask(
+        self, group: str, numbers: Iterable[int], *, at_once: int = 4, path: str = "ours"
+    ) -> list[httpx.Response]:
+        """Ask for two texts of each number and return the replies in order.
 
-    async def _ask(self, group: str, numbers: list[int], at_once: int) -> list[httpx.Response]:
-        headers = {"authorization": f"Bearer {MASTER_KEY}"}
+        *path* is "litellm" for the way through LiteLLM's Router.
+        """
+        return asyncio.run(self._ask(group, list(numbers), at_once, path))
+
+    async def _ask(
+        self, group: str, numbers: list[int], at_once: int, path: str
+    ) -> list[httpx.Response]:
+        headers = {"authorization": f"Bearer {MASTER_KEY}", "x-router-path": path}
         turns = asyncio.Semaphore(at_once)
         async with httpx.AsyncClient(timeout=60, headers=headers, **PLAIN) as client:
 
@@ -140,9 +147,11 @@ def configured(box: Sandbox) -> Setup:
     for group in ("all-down", "all-silent"):
         for provider in EIGHT[:4]:
             setup.add(group, provider, timeout=0.5)
-    for group in ("comes-back", "revoked", "seen"):
+    for group in ("comes-back", "revoked-ours", "revoked-litellm", "seen"):
         setup.add(group, "deepinfra")
         setup.add(group, "nebius", 2)
+    for provider in EIGHT[:2]:
+        setup.add("all-down-litellm", provider)
     setup.add("needed", "novita")
     setup.add("limited", "openrouter")
     setup.add("plain-first", "deepinfra", plain=True)
