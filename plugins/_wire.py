@@ -14,7 +14,6 @@ import ssl
 import urllib.request
 import zlib
 from collections.abc import AsyncIterator, Callable
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import aiohttp
 import httpx
@@ -28,6 +27,15 @@ __all__ = ["Wire"]
 
 _CONNECT_TIMEOUT_S = 5.0
 _KEEPALIVE_S = 30.0  # below the idle limit of common load balancers (60 s), so reuse is safe
+# The deadline around the call bounds reading and writing; a read timeout restarts with every byte
+# and would not.
+_TIMEOUT = httpx.Timeout(None, connect=_CONNECT_TIMEOUT_S).as_dict()
+_HEADERS = {
+    "accept": "*/*",
+    "accept-encoding": "identity",
+    "connection": "keep-alive",
+    "user-agent": f"python-httpx/{httpx.__version__}",
+}
 _NOT_SENT = (
     aiohttp.ClientConnectorError,
     aiohttp.ClientHttpProxyError,
@@ -51,7 +59,7 @@ class Wire:
         self, transport: Callable[[Endpoint], httpx.AsyncBaseTransport] | None = None
     ) -> None:
         self._transport = transport or _aiohttp_transport
-        self._clients: dict[str, httpx.AsyncClient] = {}
+        self._transports: dict[str, httpx.AsyncBaseTransport] = {}
         self._slots: dict[str, asyncio.Semaphore] = {}
 
     async def send(
@@ -70,7 +78,7 @@ class Wire:
         try:
             async with asyncio.timeout(timeout_s), slot:
                 started = True
-                return await self._call(self._client(endpoint), request, max_bytes)
+                return await self._call(self._transport_of(endpoint), request, max_bytes)
         except TimeoutError:
             what = "no complete reply" if started else "no free connection"
             raise ProviderFault(
@@ -81,39 +89,40 @@ class Wire:
             raise _transport_fault(error) from None
 
     async def _call(
-        self, client: httpx.AsyncClient, request: WireRequest, max_bytes: int
+        self, transport: httpx.AsyncBaseTransport, request: WireRequest, max_bytes: int
     ) -> tuple[int, dict[str, str], bytes]:
-        async with client.stream(
-            request.method, request.url, headers=request.headers, content=request.body
-        ) as response:
-            encoding = response.headers.get("content-encoding", "identity").strip().lower()
-            try:
-                body = await _read(response.aiter_raw(), encoding, max_bytes)
-            except ProviderFault as fault:
-                fault.status = response.status_code
-                raise
-            return response.status_code, dict(response.headers.items()), body
-
-    def _client(self, endpoint: Endpoint) -> httpx.AsyncClient:
-        client = self._clients.get(endpoint.key)
-        if client is None:
-            client = httpx.AsyncClient(
-                transport=self._transport(endpoint),
-                follow_redirects=False,
-                trust_env=False,  # the transport knows the proxy; nothing else is taken from there
-                cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
-                # The deadline around the call bounds reading and writing; a read timeout restarts
-                # with every byte and would not.
-                timeout=httpx.Timeout(None, connect=_CONNECT_TIMEOUT_S),
+        # Not by way of httpx's client: its redirects, cookies and auth are what must not happen
+        # here, and looking for them took as long as the call itself.
+        response = await transport.handle_async_request(
+            httpx.Request(
+                request.method,
+                request.url,
+                headers={**_HEADERS, **request.headers},
+                content=request.body,
+                extensions={"timeout": _TIMEOUT},
             )
-            self._clients[endpoint.key] = client
-        return client
+        )
+        try:
+            encoding = response.headers.get("content-encoding", "identity").strip().lower()
+            body = await _read(response.aiter_raw(), encoding, max_bytes)
+        except ProviderFault as fault:
+            fault.status = response.status_code
+            raise
+        finally:
+            await response.aclose()
+        return response.status_code, dict(response.headers.items()), body
+
+    def _transport_of(self, endpoint: Endpoint) -> httpx.AsyncBaseTransport:
+        transport = self._transports.get(endpoint.key)
+        if transport is None:
+            transport = self._transports[endpoint.key] = self._transport(endpoint)
+        return transport
 
     async def aclose(self) -> None:
         """Close all connections."""
-        clients, self._clients = list(self._clients.values()), {}
-        for client in clients:
-            await client.aclose()
+        transports, self._transports = list(self._transports.values()), {}
+        for transport in transports:
+            await transport.aclose()
 
 
 def _aiohttp_transport(endpoint: Endpoint) -> httpx.AsyncBaseTransport:

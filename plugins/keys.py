@@ -6,6 +6,7 @@ With a database configured the handler is None and LiteLLM's keys rule.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import os
@@ -20,6 +21,7 @@ from plugins import _litellm, _runtime
 from plugins._consumer import ALIAS_KEY
 from plugins._errors import ClientError, error_headers
 from plugins._foreign import unauthorized
+from router_config import Key
 
 __all__ = ["authenticate", "handler"]
 
@@ -42,6 +44,7 @@ async def authenticate(request: Request, api_key: str | None) -> UserAPIKeyAuth:
     identity = identify(given)
     if identity is None:
         raise _proxy_exception(unauthorized())
+    identity = identity.model_copy(deep=True)  # LiteLLM writes into it
     if identity.user_role == LitellmUserRoles.PROXY_ADMIN:
         return identity
     # The path as it is routed: the one in request.url has passed a parser that drops characters.
@@ -56,7 +59,10 @@ async def authenticate(request: Request, api_key: str | None) -> UserAPIKeyAuth:
 
 
 def identify(given: str) -> UserAPIKeyAuth | None:
-    """Return the identity behind the key *given*, or None for a missing, wrong or expired one."""
+    """Return the identity behind the key *given*, or None for a missing, wrong or expired one.
+
+    It is the same object every time: not to be changed.
+    """
     master = _litellm.master_key()
     if given and master and hmac.compare_digest(given.encode(), master.encode()):
         return UserAPIKeyAuth(
@@ -66,6 +72,11 @@ def identify(given: str) -> UserAPIKeyAuth | None:
     key = _runtime.current().keys.find(digest, datetime.now(UTC)) if given else None
     if key is None:
         return None
+    return _identity(digest, key)
+
+
+@functools.lru_cache(maxsize=4096)  # LiteLLM's class takes longer to make than a key to find
+def _identity(digest: str, key: Key) -> UserAPIKeyAuth:
     return UserAPIKeyAuth(
         # LiteLLM logs this value: the hash, never the key.
         api_key=digest,

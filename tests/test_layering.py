@@ -67,7 +67,7 @@ TABLE: dict[str, dict[str, str]] = {
         " _runtime _side _snapshot budget keys status router_config",
         "health": "_lead _runtime",
         "status": "_asgi _litellm _routes _runtime _status_style _status_words router_config",
-        "keys": "_consumer _errors _foreign _litellm _runtime",
+        "keys": "_consumer _errors _foreign _litellm _runtime router_config",
         "matryoshka": "_lead _litellm _plain _reply _runtime",
         "provider": "_errors _exchange _lead _litellm _plan _pool _runtime",
         # How LiteLLM is led, and what a client meets first.
