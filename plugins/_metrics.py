@@ -66,7 +66,7 @@ _ALL = (
     _counter("failovers", "group", "Requests answered after at least one attempt had failed."),
     _counter("cache_hits", "group", "Texts answered from the cache or a call under way."),
     _counter("cache_misses", "group", "Texts that a provider was asked for."),
-    _histogram("request_seconds", "group", "From a request's body to its end.", BUCKETS_S),
+    _histogram("request_seconds", "group", "From a request's head to its end.", BUCKETS_S),
     _histogram(
         "overhead_seconds",
         "group",

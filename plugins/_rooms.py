@@ -7,7 +7,7 @@ must not hang them: then the last answer is shown, and that it is old.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,10 +17,12 @@ from plugins._money import Money
 
 __all__ = ["Left", "Rooms"]
 
+log = logging.getLogger("qwen3_router")
+
 _EVERY_S = 1.0
 _WAIT_S = 1.0
 _FORECAST_EVERY_S = 30.0
-_FORECAST_WAIT_S = 5.0
+_FORECAST_WAIT_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,9 @@ class Rooms:
         self._left = Left()
         self._asked = float("-inf")
         self._asking: asyncio.Task[None] | None = None
-        self._rates: dict[tuple[str, str], tuple[float, float]] = {}
+        self._rates: dict[tuple[str, str], float] = {}
+        self._rated = float("-inf")
+        self._rating: asyncio.Task[None] | None = None
 
     async def left(self, budgets: Sequence[Budget]) -> Left:
         """Return what is left of *budgets*, at most a moment old if the ledger answers."""
@@ -66,25 +70,39 @@ class Rooms:
             await self._money.define(budgets)
             rooms = await self._money.ledger.rooms([one.name for one in budgets])
             self._left = Left(tuple(rooms), self._clock(), up=True)
-        except (LedgerUnavailable, UnknownBudget):
+        except Exception as error:
+            if not isinstance(error, LedgerUnavailable | UnknownBudget):
+                log.error("the budgets cannot be read (%s)", type(error).__name__)
             self._left = Left(self._left.rooms, self._left.at, up=False)
 
     async def forecasts(self, left: Left) -> dict[str, Forecast]:
         """Return by budget what will be of those that have a limit and spend something."""
-        found = {}
         now = self._clock()
+        if self._rating is None and left.up and now - self._rated >= _FORECAST_EVERY_S:
+            self._rated = now
+            self._rating = asyncio.create_task(self._rate(left))
+        if self._rating is not None:
+            await asyncio.wait([self._rating], timeout=_FORECAST_WAIT_S)
+            if self._rating is not None and self._rating.done():
+                self._rating = None
+        found = {}
+        for room in left.rooms:
+            for unit in UNITS:
+                per_s = self._rates.get((room.budget.name, unit))
+                coming = None if per_s is None else forecast(room, unit, per_s)
+                if coming is not None and room.budget.limit(unit) is not None:
+                    found[room.budget.name] = coming
+        return found
+
+    async def _rate(self, left: Left) -> None:
         for room in left.rooms:
             for unit in UNITS:
                 if room.budget.limit(unit) is None:
                     continue
-                key = (room.budget.name, unit)
-                known = self._rates.get(key)
-                if left.up and (known is None or now - known[1] >= _FORECAST_EVERY_S):
-                    with contextlib.suppress(LedgerUnavailable, TimeoutError):
-                        ledger = self._money.ledger
-                        per_s = await asyncio.wait_for(rate(ledger, room, unit), _FORECAST_WAIT_S)
-                        known = self._rates[key] = (per_s, now)
-                coming = forecast(room, unit, known[0]) if known is not None else None
-                if coming is not None:
-                    found[room.budget.name] = coming
-        return found
+                try:
+                    per_s = await rate(self._money.ledger, room, unit)
+                except Exception as error:
+                    if not isinstance(error, LedgerUnavailable):
+                        log.error("a rate cannot be read (%s)", type(error).__name__)
+                    return
+                self._rates[room.budget.name, unit] = per_s

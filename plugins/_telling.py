@@ -24,6 +24,7 @@ from plugins._rooms import Rooms
 from plugins._snapshot import Snapshot
 from plugins._standing import Standing
 from plugins._status_html import page
+from plugins._status_parity import Proof, parity_views
 from plugins._status_view import view
 from plugins._status_words import Words
 from plugins._workers import Workers, folder_of, server_of
@@ -58,6 +59,8 @@ class Telling:
         self._money = money
         self._health = health
         self._wall = wall
+        # The last proof of each endpoint's vector space, by its key; whoever proves sets it.
+        self.proofs: Callable[[], Mapping[str, Proof]] = dict
         # What the gate and the cache have to show; whoever has them adds it.
         self.shown: dict[str, Callable[[], float]] = {}
         # What the reloader last said; whoever reloads sets it.
@@ -122,6 +125,7 @@ class Telling:
             now=now,
             today=datetime.fromtimestamp(now, UTC).date(),
             rooms_up=left.up,
+            parity=parity_views(self.proofs(), snapshot.pool),
             workers=sum(int(value) for name, _, value in gathered.gauges if name == "workers"),
             loaded=self._loaded_at(),
             load_problems=() if word is None or word.ok else word.problems,

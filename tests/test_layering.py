@@ -126,13 +126,14 @@ TABLE: dict[str, dict[str, str]] = {
         "_tally": "_metrics _record",
         "_telling": "_apart _background _board _budgets _exchange _exposition _gauges _health"
         " _ledger _money _observe _reload _request_log _rooms _snapshot _standing"
-        " _status_html _status_view _status_words _workers",
+        " _status_html _status_parity _status_view _status_words _workers",
         "_workers": "_state",
         # The status page: what is shown, in which words, and how it is written.
         "_status_budgets": "_status_markup _status_view _status_words",
         "_status_html": "_status_budgets _status_markup _status_style _status_tables _status_view"
         " _status_words",
         "_status_markup": "",
+        "_status_parity": "_pool _status_view",
         "_status_style": "",
         "_status_tables": "_status_markup _status_view _status_words",
         "_status_view": "_history _ledger _ledger_forecast _pool _standing router_config",

@@ -349,3 +349,23 @@ def test_a_stop_answers_all_requests_in_flight(box: Sandbox, tmp_path: Path) -> 
     assert sum(calls(box).values()) == len(threads)
     assert code in (0, -signal.SIGTERM)
     assert "Traceback" not in proxy.log()
+
+
+def test_whichever_worker_is_asked_counts_for_all(workers: Proxy) -> None:
+    def asked() -> tuple[float, float]:
+        # A connection of its own each time, so that the workers take turns.
+        reply = workers.get("/router/metrics", key=configs.METRICS_TOKEN)
+        found = dict(line.rsplit(" ", 1) for line in reply.text.splitlines() if line[0] != "#")
+        name = f'qwen3_router_inputs_total{{group="{VLLM}"}}'
+        return float(found.get(name, 0)), float(found["qwen3_router_workers"])
+
+    counts = [asked()[0]]
+    for _ in range(20):
+        assert workers.post({"model": VLLM, "input": "x", "dimensions": 64}).is_success
+        counts.append(asked()[0])
+    # Its own are in the answer at once, the other's within half a second.
+    assert counts == sorted(counts)
+    ends = time.monotonic() + 10
+    while (last := asked()) != (counts[0] + 20, 2):
+        assert time.monotonic() < ends, last
+        time.sleep(0.1)

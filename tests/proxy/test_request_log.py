@@ -80,6 +80,13 @@ def test_failed_request_says_with_what_it_ended(proxy: Proxy, box: Sandbox) -> N
     assert request["code"] == "no_deployment_available"
 
 
+def test_deployment_of_litellms_own_has_its_attempts_told_too(proxy: Proxy, box: Sandbox) -> None:
+    reply = proxy.post({"model": "plain", "input": TEXT})
+    attempt, request = lines_of(proxy, reply)
+    assert (attempt["deployment"], attempt["outcome"]) == ("plain--vllm", "ok")
+    assert 0 < request["upstream_ms"] < request["ms"]
+
+
 def test_no_text_and_no_key_stands_in_the_log(proxy: Proxy, box: Sandbox) -> None:
     lines_of(proxy, proxy.post({"model": configs.solo("vllm"), "input": TEXT}))
     written = (proxy.folder / configs.REQUEST_LOG).read_text()
