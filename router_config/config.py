@@ -186,7 +186,7 @@ class Cache(_Frozen):
     """The vectors that a worker keeps in memory, at most *max_mb* of them."""
 
     enabled: bool = True
-    max_mb: int = 64
+    max_mb: int = 128
 
 
 class Metrics(_Frozen):

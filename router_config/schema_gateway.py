@@ -37,5 +37,5 @@ class CacheEntry(Section):
 
     enabled: bool | None = Field(default=None, description="Default true.")
     max_mb: int | None = Field(
-        default=None, ge=1, le=1_048_576, description="Per worker; default 64: some 2,000 vectors."
+        default=None, ge=1, le=1_048_576, description="Per worker; default 128: some 4,000 vectors."
     )
