@@ -182,10 +182,14 @@ class Money:
         with contextlib.suppress(LedgerUnavailable):  # who asks for money tells so
             alert(await self.ledger.sweep())
 
-    async def fold(self, wall_s: float) -> None:
-        """Add postings older than a week up by day, so that the store stays small over years."""
+    async def fold(self, wall_s: float | None = None) -> None:
+        """Add postings older than a week up by day, so that the store stays small over years.
+
+        *wall_s* is the time, by default the machine's.
+        """
+        now_s = datetime.now(UTC).timestamp() if wall_s is None else wall_s
         with contextlib.suppress(LedgerUnavailable):
-            folded = await self.ledger.fold(wall_s - _KEEP_S)
+            folded = await self.ledger.fold(now_s - _KEEP_S)
             log.info("%d postings of the ledger were added up by day", folded)
 
     async def _hold(

@@ -16,6 +16,7 @@ import numpy as np
 import orjson
 
 from plugins._parity_texts import PROBES, SHA256
+from plugins._readiness import StartError
 from plugins._vectors import NATIVE, Matrix
 from router_config import Config
 
@@ -25,7 +26,7 @@ FORMAT = "qwen3-router parity reference, version 1"
 _MOST_BYTES = 4_000_000
 
 
-class UnreadableError(ValueError):
+class UnreadableError(StartError):
     """The file cannot be used; the text says what to do."""
 
 

@@ -32,7 +32,6 @@ from plugins._ledger import Amount
 from plugins._ledger_open import open_ledger
 from plugins._money import Money
 from plugins._notes import Notes
-from plugins._parity_reference import UnreadableError
 from plugins._plan import Plan
 from plugins._pool import Candidate
 from plugins._presence import Presence
@@ -109,8 +108,7 @@ class Runtime:
         }
         self.background = Background()
         self.together = Together(
-            config,
-            self.pool,
+            lambda: self.snapshot,
             notes=notes,
             health=self.health,
             money=self.money,
@@ -120,11 +118,11 @@ class Runtime:
             clock=clock,
         )
         self.telling.jobs(self.background)
+        self.parity = self.together.proofs.parity
+        self.telling.cosines = self.parity.cosines
         # Each process does both: it harms nobody, and none has to know of the others.
         self.background.add("ledger sweep", 60.0, self.money.sweep, first_s=60.0)
-        self.background.add(
-            "ledger fold", 3600.0, lambda: self.money.fold(time.time()), first_s=10.0
-        )
+        self.background.add("ledger fold", 3600.0, self.money.fold, first_s=10.0)
         self.swaps: list[Swap] = [self._replace]
         self.reloader = Reloader(
             config.path,
@@ -284,6 +282,7 @@ class Runtime:
             clock=self.clock,
             wall=time.time,
         )
+        self.together.proofs.served(plan)
 
     def _wire(self) -> Wire:
         loop = asyncio.get_running_loop()
@@ -317,10 +316,7 @@ def start(config_path: str | Path | None = None) -> Runtime:
         if path is None:
             raise StartError("no config file: start LiteLLM with --config or set CONFIG_FILE_PATH")
         _logs.set_up()
-        try:
-            runtime = Runtime(load(path), os.environ)
-        except UnreadableError as error:
-            raise StartError(str(error)) from None
+        runtime = Runtime(load(path), os.environ)
         announce(runtime.config, runtime.pool)
         announce_wiring(runtime.config)
         load_vocabularies(runtime.config)

@@ -65,6 +65,8 @@ class Telling:
         self.shown: dict[str, Callable[[], float]] = {}
         # What the reloader last said; whoever reloads sets it.
         self.word: Callable[[], Word] | None = None
+        # The least cosine of each endpoint's last proof; whoever proves sets it.
+        self.cosines: Callable[[], Mapping[str, float]] = dict
         self._loaded = wall()
         self.rooms = Rooms(money, clock)
         server = server_of(environ)
@@ -101,7 +103,7 @@ class Telling:
         gathered = await self.board.gather()
         values = [
             *gathered.gauges,
-            *_gauges.deployments(self._newest().pool, self._health.standings(), {}),
+            *_gauges.deployments(self._newest().pool, self._health.standings(), self.cosines()),
             *_gauges.budgets(left.rooms),
             ("ledger_up", (), float(left.up)),
             ("build_info", tuple(_version(one) for one in _PACKAGES), 1),

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from plugins._attempt import Transport, Watcher
+from plugins._attempt_log import AttemptLog
 from plugins._background import Background
 from plugins._budgets import of_probes
 from plugins._fleet import SAY_EVERY_S, Fleet
@@ -19,6 +20,8 @@ from plugins._notes import STEP_S, Notes
 from plugins._pool import Candidate
 from plugins._probes import STEP_S as PROBE_STEP_S
 from plugins._probes import Probes
+from plugins._proofs import Proofs
+from plugins._snapshot import Snapshot
 from plugins._standings import Standings
 from router_config import Config
 
@@ -30,8 +33,7 @@ class Together:
 
     def __init__(
         self,
-        config: Config,
-        pool: Mapping[str, Sequence[Candidate]],
+        newest: Callable[[], Snapshot],
         *,
         notes: Notes,
         health: Health,
@@ -54,7 +56,10 @@ class Together:
             wall=time.time,
         )
         self._fleet = Fleet(health, notes, lambda: self._probes.leads)
-        self.use(config, pool)
+        self.use(newest().config, newest().pool)
+        self.proofs = Proofs(
+            newest, health, notes, transport, (money, AttemptLog(), observer), background
+        )
         background.add("shared notes", STEP_S, notes.step)
         background.add("probes", PROBE_STEP_S, self._probes.step, first_s=PROBE_STEP_S)
         background.add("statistics", SAY_EVERY_S, self._fleet.say, first_s=PROBE_STEP_S)

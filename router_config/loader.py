@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -25,17 +25,19 @@ def load(
     *,
     catalogue: Mapping[str, Provider] | None = None,
     today: date | None = None,
+    forgive: Callable[[Problem], bool] = lambda _: False,
 ) -> Config:
     """Return the configuration in the file *path*; its warnings are in `Config.warnings`.
 
     *catalogue* is the shipped one by default; *today* (default: now, UTC) decides what is old or
-    expired.
+    expired. *forgive* lets a command load what it is about to mend.
 
     Raises:
         ConfigError: with all problems, if one of them is an error.
     """
     config, problems = _judge(read(path), catalogue, today, None)
-    if config is None or any(problem.severity == "error" for problem in problems):
+    errors = [one for one in problems if one.severity == "error" and not forgive(one)]
+    if config is None or errors:
         raise ConfigError(problems)
     return config.model_copy(update={"warnings": tuple(problems)})
 

@@ -69,6 +69,7 @@ TABLE: dict[str, dict[str, str]] = {
         "status": "_asgi _litellm _routes _runtime _status_style _status_words router_config",
         "keys": "_consumer _errors _foreign _litellm _runtime router_config",
         "matryoshka": "_lead _litellm _plain _reply _runtime",
+        "parity": "_lead _runtime",
         "provider": "_errors _exchange _lead _litellm _plan _pool _runtime",
         # How LiteLLM is led, and what a client meets first.
         "_consumer": "_admission _budgets _runtime",
@@ -205,11 +206,20 @@ TABLE: dict[str, dict[str, str]] = {
         "_shared_sqlite": "_shared",
         "_standings": "_health _notes _standing",
         "_state": "",
-        "_together": "_attempt _background _budgets _fleet _health _ledger_open _notes _pool"
-        " _probes _standings router_config",
+        "_together": "_attempt _attempt_log _background _budgets _fleet _health _ledger_open _notes"
+        " _pool _probes _proofs _snapshot _standings router_config",
         # Proof that all vectors are of one space.
-        "_parity_reference": "_parity_texts _vectors router_config",
+        "_parity": "_attempt _health _ledger _notes _parity_ask _parity_judge _parity_reference"
+        " _parity_result _parity_spaces _parity_texts _pool _snapshot",
+        "_parity_ask": "_attempt _dialects _errors _ledger _parity_judge _parity_texts _plan _pool"
+        " _tokens _vectors",
+        "_parity_judge": "_errors _parity_reference _parity_texts _vectors",
+        "_parity_reference": "_parity_texts _readiness _vectors router_config",
+        "_parity_result": "_parity_judge",
+        "_parity_sample": "_errors _parity _plan _pool _vectors",
+        "_parity_spaces": "_parity_judge _parity_reference _parity_texts _pool router_config",
         "_parity_texts": "",
+        "_proofs": "_attempt _background _health _notes _parity _parity_sample _plan _snapshot",
         # Pure parts.
         "_dialects": "_dialects.*",
         "_dialects.*": "_dialects.* _errors _floats _vectors",

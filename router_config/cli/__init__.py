@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "estimate": "router_config.cli.estimate",
     "reload": "router_config.cli.reload",
     "simulate": "router_config.cli.simulate",
+    "parity": "router_config.cli.parity",
     "key": "router_config.cli.key",
     "bench": "router_config.cli.bench",
 }

@@ -117,8 +117,9 @@ class Setup:
                 "master_key": "os.environ/LITELLM_MASTER_KEY",
                 "custom_auth": self.auth,
             },
-            # A known text costs nothing: here every request is to cost something.
-            "embedding_router": {"cache": {"enabled": False}, **self.section},
+            # A known text costs nothing: here every request is to cost something. And probes of
+            # parity would stand in the journals and the ledger.
+            "embedding_router": {"cache": {"enabled": False}, "parity": "off", **self.section},
         }
         path.write_text(yaml.safe_dump(config, sort_keys=False))
         return path

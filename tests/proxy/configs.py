@@ -204,6 +204,8 @@ def _config(box: Sandbox) -> dict[str, Any]:
             "custom_auth": "plugins.keys.handler",
         },
         "embedding_router": {
+            # Probes of their own would stand in the journals; tests of them have their own config.
+            "parity": "off",
             "attempts": 3,
             "max_body_mb": 16,
             # A test befalls a deployment once and expects that it is called; see test_health.py.

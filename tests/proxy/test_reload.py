@@ -71,7 +71,12 @@ class House:
                 "master_key": "os.environ/LITELLM_MASTER_KEY",
                 "custom_auth": "plugins.keys.handler",
             },
-            "embedding_router": {"attempts": 2, "cache": {"enabled": False}, **section},
+            "embedding_router": {
+                "attempts": 2,
+                "cache": {"enabled": False},
+                "parity": "off",
+                **section,
+            },
         }
 
     def write(self, data: dict[str, Any] | None = None) -> None:

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -22,6 +23,14 @@ from tests.proxy.harness import ROOT, Proxy, clean_environ, command_for, free_po
 
 NAME = "qwen3-embedding-8b"
 SHIPPED = SHIPPED_CONFIG.read_text()
+
+
+def is_proven(proxy: Proxy, *deployments: str) -> None:
+    """Wait for the first proof of the vector space, so that its probes stand in no test's way."""
+    ends = time.monotonic() + 120
+    while not all(f"parity: {one} is proven" in proxy.log() for one in deployments):
+        assert time.monotonic() < ends
+        time.sleep(0.1)
 
 
 def ask(proxy: Proxy, model: str, key: str | None = None) -> str:
@@ -44,7 +53,9 @@ def one_server(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> It
     """Plain LiteLLM on the shipped file itself, with an own server and no key."""
     log = tmp_path_factory.mktemp("one") / "log"
     environ = {"OLLAMA_API_BASE": sandbox.bases["ollama"]}
+    sandbox.reset()
     with running(SHIPPED_CONFIG, log, environ=environ, form="litellm") as proxy:
+        is_proven(proxy, "bulk-ollama")
         yield proxy
 
 
@@ -110,7 +121,9 @@ def some_keys(
     config = sandbox.redirect(pasted, folder / "config.yaml")
     keys = sandbox.env()
     environ = {name: keys[name] for name in ("SCW_SECRET_KEY", "NOVITA_API_KEY")}
+    sandbox.reset()
     with running(config, folder / "log", environ=environ) as proxy:
+        is_proven(proxy, "scaleway-free", "novita")
         yield proxy, key
 
 
