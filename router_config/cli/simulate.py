@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -204,14 +205,9 @@ def _play(job: _Job, configs: list[Config]) -> list[Figures]:
 
 
 def _one(job: _Job, config: Config) -> Figures:
-    import logging
-
     from router_config.simulation.machine import simulate
     from router_config.simulation.traffic import at_rate, thinned
 
-    logging.getLogger("qwen3_router").disabled = True
-    for name in ("health", "money", "attempt"):
-        logging.getLogger(f"qwen3_router.{name}").disabled = True
     requests: Iterable[Request]
     if job.requests is not None:
         requests = thinned(job.requests, job.factor)
@@ -224,17 +220,31 @@ def _one(job: _Job, config: Config) -> Figures:
             tokens=job.tokens,
             seed=job.seed,
         )
-    return simulate(
-        config,
-        job.environ,
-        requests,
-        job.scenario,
-        group=job.group,
-        start=job.start,
-        end=job.end,
-        factor=job.factor,
-        seed=job.seed,
-    )
+    with _silence():  # what health and money say is of a time that is none
+        return simulate(
+            config,
+            job.environ,
+            requests,
+            job.scenario,
+            group=job.group,
+            start=job.start,
+            end=job.end,
+            factor=job.factor,
+            seed=job.seed,
+        )
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    import logging
+
+    logger = logging.getLogger("qwen3_router")
+    was = (logger.propagate, logger.handlers)
+    logger.propagate, logger.handlers = False, [logging.NullHandler()]
+    try:
+        yield
+    finally:
+        logger.propagate, logger.handlers = was
 
 
 def _print(args: argparse.Namespace, paths: list[Path], found: list[Figures]) -> None:

@@ -59,9 +59,10 @@ def _answer(connection: socket.socket) -> dict[str, Any]:
 def _complete(received: bytes) -> dict[str, Any] | None:
     start, found, body = received.partition(b"\r\n\r\n")
     read = _head(start) if found else None
-    if read is None or len(body) < int(read["headers"].get("content-length", 1 << 40)):
+    length = int(read["headers"].get("content-length", 1 << 40)) if read is not None else 0
+    if read is None or len(body) < length:
         return None
-    return {**read, "content": body}
+    return {**read, "content": body[:length]}  # what follows answers the next request
 
 
 def _head(start: bytes) -> dict[str, Any]:

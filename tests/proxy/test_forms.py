@@ -113,14 +113,14 @@ from litellm.integrations.custom_logger import CustomLogger
 
 
 class Refusals(CustomLogger):
-    """Refuses with the status that stands in the field `user`."""
+    """Refuses with the status that stands in the header `x-refuse`."""
 
     async def async_pre_call_hook(self, user_api_key_dict, cache, data, call_type):
-        user = str(data.get("user"))
-        if user == "crash":
+        status = data["proxy_server_request"]["headers"].get("x-refuse", "")
+        if status == "crash":
             raise RuntimeError("secret words of an operator")
-        if user.isdigit():
-            raise HTTPException(int(user), detail="secret words of an operator")
+        if status:
+            raise HTTPException(int(status), detail="secret words of an operator")
 
 
 handler = Refusals()
@@ -281,7 +281,7 @@ def test_litellms_response_cache_serves_its_own_models(operated: Proxy, box: San
 
 
 @pytest.mark.parametrize(
-    ("user", "status", "code", "retry"),
+    ("asked", "status", "code", "retry"),
     [
         ("400", 400, "invalid_input", False),
         ("422", 400, "invalid_input", False),
@@ -292,9 +292,9 @@ def test_litellms_response_cache_serves_its_own_models(operated: Proxy, box: San
     ],
 )
 def test_a_refusal_by_another_callback_comes_in_our_shape(
-    operated: Proxy, box: Sandbox, user: str, status: int, code: str, retry: bool
+    operated: Proxy, box: Sandbox, asked: str, status: int, code: str, retry: bool
 ) -> None:
-    response = operated.post({"model": VLLM, "input": "x", "user": user})
+    response = operated.post({"model": VLLM, "input": "x"}, headers={"x-refuse": asked})
     param = "model" if code == "model_not_found" else None
     refused(response, status, code, param, retry=retry)
     assert "secret words" not in response.text
