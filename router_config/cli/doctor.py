@@ -7,7 +7,6 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from router_config.cli.common import add_config, config_path
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "add_arguments", "run"]
 
 HELP = "check keys, endpoints, balances, prices, clock and ledger, and say what to mend"
-
-# One text of one token and its end token, as the ledger holds it.
-_TOKENS = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,11 +51,13 @@ def run(args: argparse.Namespace) -> int:
             from router_config import load_catalogue
 
             findings += asyncio.run(free(found, load_catalogue()))
-            findings += (
-                asyncio.run(vectors(found, config, os.environ))
-                if _agreed(args, found)
-                else _left_out(found)
-            )
+            if _agreed(args, found):
+                from router_config.cli.doctor_parity import spaces
+
+                findings += asyncio.run(vectors(found, config, os.environ))
+                findings += asyncio.run(spaces(config))
+            else:
+                findings += _left_out(found)
     if args.format == "json":
         print(json.dumps({"findings": rows(findings)}, indent=2))
     else:
@@ -70,26 +68,28 @@ def run(args: argparse.Namespace) -> int:
 def _left_out(found: Endpoints) -> list[Finding]:
     from router_config.cli.findings import Finding
 
-    whom = ", ".join(ids[0] for _, ids in _asked(found))
-    return [Finding("vector", whom, "skip", "not asked for", "say --yes")] if whom else []
-
-
-def _asked(found: Endpoints) -> Sequence[tuple[object, list[str]]]:
-    return [it for it in found.values() if it[0].endpoint.target is not None]
+    whom = ", ".join(ids[0] for one, ids in found.values() if one.endpoint.target is not None)
+    skipped = ("vector", "parity") if whom else ()
+    return [Finding(what, whom, "skip", "not asked for", "say --yes") for what in skipped]
 
 
 def _agreed(args: argparse.Namespace, found: Endpoints) -> bool:
     """Tell whether calls that may cost something may be made."""
-    asked = [it[0] for it in found.values() if it[0].endpoint.target is not None]
+    asked = [one for one, _ in found.values() if one.endpoint.target is not None]
+    if not asked:
+        return False
     if args.yes or all(one.is_free for one in asked):
         return True
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
+    from router_config.cli.doctor_parity import most_tokens
     from router_config.cli.money import usd
 
-    cost = usd(sum(one.cost_nano_usd(_TOKENS) for one in asked))
+    tokens = most_tokens() + 2  # and one text of one token
+    cost = usd(sum(one.cost_nano_usd(tokens) for one in asked))
     print(
-        f"Ask {len(asked)} endpoints for the vector of one token, for {cost} at most? [y/N] ",
+        f"Ask {len(asked)} endpoints for vectors of the probe texts, some {tokens:,} tokens each, "
+        f"{cost} in all at most? [y/N] ",
         end="",
         file=sys.stderr,
         flush=True,

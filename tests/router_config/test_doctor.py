@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
@@ -97,8 +98,9 @@ def test_where_all_is_well_nothing_is_to_be_mended_and_nothing_is_spent(
     assert found["key off"]["state"] == "off"
     assert found["litellm 1.108.7"]["state"] == "ok"
     assert {one["state"] for name, one in found.items() if name.startswith("ledger")} == {"ok"}
-    (left_out,) = [one for one in found.values() if one["what"] == "vector"]
-    assert (left_out["state"], left_out["fix"]) == ("skip", "say --yes")
+    for what in ("vector", "parity"):
+        (left_out,) = [one for one in found.values() if one["what"] == what]
+        assert (left_out["state"], left_out["fix"]) == ("skip", "say --yes")
     assert posts(box) == {}
     assert not (config.parent / "state").exists()  # nothing is made by looking
 
@@ -119,8 +121,8 @@ def test_vectors_are_asked_for_with_yes_and_booked(
 ) -> None:
     code, found = doctor(capsys, "--yes")
     assert code == 0
-    assert posts(box) == dict.fromkeys(PROVIDERS, 1)
-    assert {found[f"vector {one}"]["state"] for one in PROVIDERS} == {"ok"}
+    for what in ("vector", "parity"):
+        assert {found[f"{what} {one}"]["state"] for one in PROVIDERS} == {"ok"}, what
     assert main(["budget", "show", "account", "--format", "json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["budgets"]
     assert row["spent"] > 0
@@ -159,7 +161,7 @@ def test_a_budget_without_room_is_respected(
     config.write_text(yaml.safe_dump(made))
     code, found = doctor(capsys, "--yes")
     assert code == 0
-    assert posts(box) == {"vllm": 1}
+    assert set(posts(box)) == {"vllm"}
     assert found["vector deepinfra"]["detail"] == "budget account has no room"
 
 
@@ -205,9 +207,9 @@ def test_a_ledger_that_cannot_be_used_is_to_be_mended(
     assert found["notes Redis"]["state"] == "warn"
 
 
-@pytest.mark.parametrize(("answer", "calls"), [("y", len(PROVIDERS)), ("n", 0), ("", 0)])
+@pytest.mark.parametrize(("answer", "asks"), [("y", True), ("n", False), ("", False)])
 def test_on_a_terminal_it_asks_before_anything_that_costs(
-    config: Path, box: Sandbox, answer: str, calls: int
+    config: Path, box: Sandbox, answer: str, asks: bool
 ) -> None:
     ours, theirs = pty.openpty()
     try:
@@ -227,9 +229,9 @@ def test_on_a_terminal_it_asks_before_anything_that_costs(
         printed, _ = process.communicate(timeout=60)
     finally:
         os.close(ours)
-    assert b"Ask 5 endpoints for the vector of one token, for $0.0000" in asked
+    assert re.search(rb"Ask 5 endpoints for .*, some [\d,]+ tokens each, \$0\.00\d+ in all", asked)
     assert process.returncode == 0
-    assert sum(posts(box).values()) == calls
+    assert (sum(posts(box).values()) >= len(PROVIDERS)) == asks
     assert "0 to mend" in printed
 
 
