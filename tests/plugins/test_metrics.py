@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -102,16 +105,16 @@ def test_ten_thousand_consumers_make_a_bounded_number_of_series() -> None:
 
 
 def test_sixteen_workers_together_have_no_more_consumers_than_one() -> None:
-    tallies = []
+    each, tallies = size(1000, 10_000), []
     for worker in range(16):
         tally = Tally(100, lambda worker=worker: float(worker))  # type: ignore[misc]
-        for n in range(10_000):
+        for n in range(each):
             tally.request(request(f"key-{worker}-{n}"))
         tallies.append(tally.to_json())
     found = samples(merge(tallies, 100))
     series = [k for k in found if k[0] == "qwen3_router_consumer_requests_total"]
     assert len(series) == 101
-    assert sum(found[one] for one in series) == 160_000
+    assert sum(found[one] for one in series) == 16 * each
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30)), max_size=200))
@@ -140,38 +143,42 @@ def test_unknown_metric_of_another_release_is_left_out() -> None:
 
 # -- many workers
 
-WORKER = """
-import asyncio, sys, time
+# One process that has imported everything, and workers forked from it: half of them end, half stay.
+SERVER = """
+import asyncio, json, os, signal, sys, time
 from pathlib import Path
 from plugins._board import Board
 from plugins._workers import Workers
-board = None
-async def main(folder, count, end):
-    global board
+
+async def work(folder, count):
     board = Board(lambda: [("requests_in_flight", (), 1)], most_consumers=50, wall=time.time,
-                  workers=lambda: Workers(Path(folder), board.fold))
+                  workers=lambda: Workers(Path(folder), lambda notes: board.fold(notes)))
     for n in range(count):
         board.tally.add("inputs", ("g",))
         if n % 20 == 0:
             await board.publish()
         await asyncio.sleep(0.001)
     await board.publish()
-    print("done", flush=True)
-    if end == "stay":
-        sys.stdin.read()
-asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
+
+pids = []
+for i in range(16):
+    pid = os.fork()
+    if not pid:
+        asyncio.run(work(sys.argv[1], int(sys.argv[2])))
+        if i % 2:
+            os.write(1, b"done\\n")
+            signal.pause()
+        os._exit(0)
+    pids.append(pid)
+os.write(1, json.dumps(pids).encode() + b"\\n")
+for _ in pids:
+    os.wait()
 """
 
 
 def test_counts_of_sixteen_workers_never_go_back_and_outlive_the_killed(tmp_path: Path) -> None:
-    each = size(200, 3000)
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(tmp_path), str(each), "stay" if i % 2 else "end"],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )
-        for i in range(16)
-    ]  # fmt: skip
+    each = size(300, 3000)
+    command = [sys.executable, "-c", SERVER, str(tmp_path), str(each)]
     boards = [_reader(tmp_path) for _ in range(2)]
 
     async def scrape() -> tuple[float, float]:
@@ -180,25 +187,36 @@ def test_counts_of_sixteen_workers_never_go_back_and_outlive_the_killed(tmp_path
         total = found.get(("qwen3_router_inputs_total", ("g",)), 0)
         return total, found["qwen3_router_workers", ()]
 
-    last = 0.0
-    while any(one.poll() is None for one in workers[::2]):
-        total, _ = asyncio.run(scrape())
-        assert total >= last
-        last = total
-        asyncio.run(random.choice(boards).tidy())
-        time.sleep(0.02)
-    for one in workers[1::2]:
-        assert one.stdout is not None
-        assert one.stdout.readline() == b"done\n"
-    # Two readers are this process, which is one worker by its name.
-    assert asyncio.run(scrape()) == (16 * each, 8 + 1)
-    for one in workers[1::2]:
-        one.kill()
-    for one in workers:
-        one.communicate()
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        lines = [server.stdout.readline()]
+        while not lines[-1].startswith(b"["):
+            lines.append(server.stdout.readline())
+        pids: list[int] = json.loads(lines.pop())
+        last = 0.0
+        while any(_runs(pid) for pid in pids[::2]):
+            total, _ = asyncio.run(scrape())
+            assert total >= last
+            last = total
+            asyncio.run(random.choice(boards).tidy())
+        while len(lines) < 8:
+            lines.append(server.stdout.readline())
+        assert lines == [b"done\n"] * 8
+        # Both readers are this process, which is one worker by its name.
+        assert asyncio.run(scrape()) == (16 * each, 8 + 1)
+        for pid in pids[1::2]:
+            os.kill(pid, signal.SIGKILL)
     asyncio.run(boards[0].tidy())
     assert asyncio.run(scrape()) == (16 * each, 1)
     assert len([path for path in tmp_path.iterdir() if path.suffix == ".json"]) == 2
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _reader(folder: Path) -> Board:
