@@ -120,6 +120,7 @@ class Runtime:
         self.telling.jobs(self.background)
         self.parity = self.together.proofs.parity
         self.telling.cosines = self.parity.cosines
+        self.telling.proofs = lambda: self.parity.results
         # Each process does both: it harms nobody, and none has to know of the others.
         self.background.add("ledger sweep", 60.0, self.money.sweep, first_s=60.0)
         self.background.add("ledger fold", 3600.0, self.money.fold, first_s=10.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from router_config.sandbox import Sandbox, vectors
-from tests.proxy.harness import Proxy, running
+from tests.proxy.harness import MASTER_KEY, PLAIN, Proxy, running
 
 WITHIN_S = 20.0
 # Who is sick, with what, and what the log says of it; None is accepted.
@@ -154,6 +155,15 @@ def test_the_cosines_are_measured(proxy: Proxy, box: Sandbox) -> None:
         if one.startswith("qwen3_router_parity_cosine{") and "siliconflow--siliconflow" in one
     ]
     assert float(line.split()[-1]) == pytest.approx(0.97, abs=1e-3)
+
+
+def test_the_verdicts_stand_on_the_status_page(proxy: Proxy, box: Sandbox) -> None:
+    page = httpx.get(f"{proxy.base}/router/?lang=en", auth=("any", MASTER_KEY), **PLAIN).text
+    (table,) = re.findall(r'id="live-parity".*?</table>', page, re.DOTALL)
+    rows = {row.partition("siliconflow--siliconflow")[1]: row for row in table.split("<tr ")}
+    assert "differs" in rows["siliconflow--siliconflow"]
+    assert "0.97" in rows["siliconflow--siliconflow"]
+    assert "same space" in table
 
 
 def test_no_text_and_no_key_is_in_the_log(proxy: Proxy, box: Sandbox) -> None:
