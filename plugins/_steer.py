@@ -34,7 +34,8 @@ def steer(data: dict[str, Any], plan: Plan) -> None:
         del data[name]
     data["model"] = plan.group_names[0]
     data["input"] = list(plan.texts)
-    # Not the user: LiteLLM has noted it by now, and refuses to pass it to a provider of ours.
+    if plan.asked.user is not None:
+        data["user"] = plan.asked.user
     # Enough for every sibling to be turned down in turn, since the plan bounds what is called; but
     # no more than can be used: before a retry in a group of one, LiteLLM sleeps for seconds.
     data["num_retries"] = max(0, max(sum(one.off is None for one in g) for g in plan.groups) - 1)

@@ -36,7 +36,8 @@ class Matryoshka(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         info = kwargs.get("model_info") or {}
         candidate = exchange.snapshot.candidate(info.get("id"))
         if candidate is None or candidate.endpoint.target is not None:
-            return None  # ours ask for themselves
+            # Ours ask for themselves; LiteLLM would refuse to pass them the field.
+            return {name: value for name, value in kwargs.items() if name != "user"}
         return {**kwargs, **_plain.call(exchange.plan, candidate, info, runtime.clock())}
 
     async def async_post_call_success_hook(
