@@ -1,0 +1,89 @@
+"""LiteLLM's own limits of a key hold on the fast path, and give back what they counted.
+
+Also the end of a process: whoever is being served when it is told to end gets an answer.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from router_config.sandbox import Sandbox
+from tests.proxy import configs
+from tests.proxy.answers import calls, refused
+from tests.proxy.harness import Proxy, running
+from tests.proxy.identities import FREE, LIMITED, ONE_AT_A_TIME
+from tests.sizes import size
+
+BODY = {"model": configs.solo("vllm"), "input": "x", "dimensions": 32}
+
+
+@pytest.fixture(scope="module")
+def limiting(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """A proxy whose keys are checked by somebody else's handler, started as plain LiteLLM."""
+    folder: Path = tmp_path_factory.mktemp("limits")
+    config = yaml.safe_load(configs.write(sandbox, folder / "shared.yaml").read_text())
+    del config["embedding_router"]["keys"]
+    config["general_settings"]["custom_auth"] = "tests.proxy.identities.authenticate"
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    environ = configs.environ(sandbox)
+    with running(path, folder / "proxy.log", environ=environ, form="litellm") as proxy:
+        yield proxy
+
+
+def is_fast(reply: httpx.Response) -> bool:
+    return "x-litellm-callback-duration-ms" not in reply.headers
+
+
+def test_a_key_without_limits_is_served_on_the_fast_path(limiting: Proxy, box: Sandbox) -> None:
+    reply = limiting.post(BODY, key=FREE)
+    assert (reply.status_code, is_fast(reply)) == (200, True)
+    refused(limiting.post(BODY, key="sk-nobody"), 401, "unauthorized")
+
+
+def test_a_key_with_three_requests_a_minute_gets_three(limiting: Proxy, box: Sandbox) -> None:
+    time.sleep(max(0.0, time.time() % 60 - 50) and 60 - time.time() % 60)  # within one minute
+    replies = [limiting.post(BODY, key=LIMITED) for _ in range(5)]
+    assert [one.status_code for one in replies] == [200, 200, 200, 429, 429]
+    assert all(map(is_fast, replies[:3]))
+    refused(replies[3], 429, "rate_limited", retry=True)
+    assert calls(box) == {"vllm": 3}
+
+
+def test_a_limit_of_parallel_requests_is_given_back(limiting: Proxy, box: Sandbox) -> None:
+    for _ in range(size(5, 50)):
+        ends = time.monotonic() + 20
+        while (reply := limiting.post(BODY, key=ONE_AT_A_TIME)).status_code != 200:
+            assert time.monotonic() < ends  # the last one is counted off after its reply
+            time.sleep(0.05)
+        assert is_fast(reply)
+
+
+def test_whoever_is_being_served_at_the_end_gets_an_answer(limiting: Proxy, box: Sandbox) -> None:
+    n = size(40, 200)
+    box.fault("vllm", "slow", delay_s=1.0)
+    replies: list[httpx.Response] = []
+    threads = [
+        threading.Thread(target=lambda: replies.append(limiting.post(BODY, key=FREE)))
+        for _ in range(n)
+    ]
+    for thread in threads:
+        thread.start()
+    ends = time.monotonic() + 20
+    while calls(box).get("vllm", 0) < 1 and time.monotonic() < ends:
+        time.sleep(0.02)
+    time.sleep(0.5)  # all have connected by now
+    os.kill(limiting.process.pid, signal.SIGTERM)
+    for thread in threads:
+        thread.join()
+    assert [one.status_code for one in replies] == [200] * n
+    assert limiting.process.wait(timeout=30) is not None
