@@ -1,7 +1,7 @@
 """Large and malformed bodies: refused before they are parsed, and others are served meanwhile.
 
-The design's number for liveness is 250 ms; the tests print what was measured and assert a second,
-in one of a few tries: a busy machine may hold up anybody once. Plain LiteLLM was silent for 14 s.
+Others are answered within 250 ms, in one of a few tries: a busy machine may hold up anybody once.
+Plain LiteLLM was silent for 14 s.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.sizes import size
 
 MODEL = configs.solo("vllm")
 LIMIT = 16 * 1024 * 1024
-BOUND_S = 1.0
+BOUND_S = 0.25
 TRIES = 3
 BLOCK = b"x" * 65_536
 
