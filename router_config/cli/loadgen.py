@@ -7,6 +7,7 @@ client library would be a large part of the numbers. Replies are counted and thr
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import time
 from collections.abc import Coroutine
@@ -19,6 +20,8 @@ __all__ = ["Measured", "Requests", "drive", "run"]
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 _MOST_FAILURES = 20
+# One count for all runs: what one has asked is known to the next.
+_numbers = itertools.count(1)
 _T = TypeVar("_T")
 
 
@@ -58,14 +61,12 @@ class Requests:
         lines += [f"{name}: {value}" for name, value in headers.items()]
         self._whole = ("\r\n".join(lines) + "\r\n\r\n").encode() + body
         self._mark = mark
-        self._number = 0
 
     def next(self) -> bytes:
         """Return the next request."""
         if not self._mark:
             return self._whole
-        self._number += 1
-        return self._whole.replace(self._mark, b"%0*d" % (len(self._mark), self._number))
+        return self._whole.replace(self._mark, b"%0*d" % (len(self._mark), next(_numbers)))
 
 
 def run(main: Coroutine[Any, Any, _T]) -> _T:
