@@ -7,6 +7,7 @@ situation by the group, not by a config of its own.
 from __future__ import annotations
 
 import hashlib
+import os
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ PROVIDERS = (
     "llamacpp",
     "openai",
 )
+# QWEN3_ROUTER_TEST_PATH=litellm runs the same tests over LiteLLM's own path.
+FAST_PATH = os.environ.get("QWEN3_ROUTER_TEST_PATH") != "litellm"
 HEALTHY = "openai"
 REQUEST_LOG = "requests.jsonl"  # beside the config
 METRICS_TOKEN = "token-of-the-tests-own-prometheus"
@@ -204,6 +207,7 @@ def _config(box: Sandbox) -> dict[str, Any]:
             "custom_auth": "plugins.keys.handler",
         },
         "embedding_router": {
+            "gateway": {"enabled": FAST_PATH},
             # Probes of their own would stand in the journals; tests of them have their own config.
             "parity": "off",
             "attempts": 3,

@@ -16,6 +16,8 @@ from tests.proxy import configs, reference
 from tests.proxy.answers import calls, refused
 from tests.proxy.harness import Proxy
 
+pytestmark = pytest.mark.skipif(not configs.FAST_PATH, reason="the fast path is off in this run")
+
 LONG_WAY = {"x-router-path": "litellm"}
 # LiteLLM measures its callbacks, which the fast path does not call; ids and times differ anyway.
 ONLY_LITELLM = {"x-litellm-callback-duration-ms", "x-litellm-overhead-duration-ms"}
