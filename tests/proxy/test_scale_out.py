@@ -1,12 +1,13 @@
 """From one box to four machines: one file, and only the store's URL differs.
 
 Four proxies with a state folder each, as four pods have, on one Redis. At full size only: two on
-one Redis are in `test_money_redis.py`, and what they tell each other of health in `test_fleet.py`.
+one Redis are in `test_money_redis.py` and `test_fleet.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -39,6 +40,7 @@ def configured(box: Sandbox) -> Setup:
     setup.section.update(
         {
             "ledger": "os.environ/QWEN3_ROUTER_LEDGER",
+            "health": {"enabled": True},  # which tests of money are without
             "budgets": {"few": {"tokens": WORTH * TOKENS, "period": "lifetime"}},
             "keys": keys({"rated": {"rpm": 10}}),
         }
@@ -54,6 +56,10 @@ class Fleet:
     redis: RedisServer
     one: Proxy  # on SQLite
     replicas: list[Proxy]
+
+    def calls(self, provider: str) -> int:
+        """Return how often texts were sent to *provider*; its free signals are no calls."""
+        return sum(len(entry["sha256"]) > 0 for entry in self.box.journal(provider))
 
     def ask(self, which: Proxy, model: str, number: int = 0) -> Any:
         return which.post({"model": model, "input": text_of(20, number), "dimensions": 32})
@@ -109,3 +115,19 @@ def test_a_rate_is_one_rate_for_all_four(fleet: Fleet) -> None:
     replies = asyncio.run(ask_all(bases, bodies, key=key_of("rated")))
     codes = [reply.status_code for reply in replies if reply is not None]
     assert sorted(codes) == [200] * 10 + [429] * 30
+
+
+def test_what_one_finds_sick_the_others_leave_alone(fleet: Fleet) -> None:
+    fleet.box.reset()
+    fleet.box.fault("siliconflow", "unauthorized")
+    first, *others = fleet.replicas
+    for i in range(6):
+        assert fleet.ask(first, "many", i).status_code == 200
+    found = fleet.calls("siliconflow")
+    assert 1 <= found <= 3
+    time.sleep(3)  # half a second is promised; the machine is shared
+    for i, proxy in enumerate(others * 3):
+        reply = fleet.ask(proxy, "many", 10 + i)
+        assert reply.headers["x-router-deployment"] == "many--vllm"
+        assert reply.headers["x-router-attempts"] == "1"
+    assert fleet.calls("siliconflow") == found
