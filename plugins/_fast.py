@@ -11,6 +11,7 @@ import asyncio
 import functools
 import logging
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Protocol
@@ -32,6 +33,7 @@ __all__ = ["CACHE_HEADER", "PATH_HEADER", "Books", "Fast", "LiteLLM", "NotAdmitt
 
 CACHE_HEADER = "x-router-cache"
 PATH_HEADER = "x-router-path"
+_CALL_ID = "x-litellm-call-id"
 _BOOKS_AT_ONCE = 8
 _MOST_BEHIND = 1000
 _SAY_EVERY_S = 10.0
@@ -110,6 +112,9 @@ class Fast:
     ) -> None:
         """Answer the request; an error is noted in *exchange*, for the front door to tell."""
         books = None
+        if not headers.get(_CALL_ID):  # one id in the reply and in what LiteLLM is told
+            headers[_CALL_ID] = str(uuid.uuid4())
+            scope["headers"] = [*scope["headers"], (_CALL_ID.encode(), headers[_CALL_ID].encode())]
         try:
             identity = await self._litellm.identify(headers, scope, body)
             books = self._litellm.books(scope, body, identity)

@@ -6,7 +6,6 @@ import hmac
 import logging
 import re
 import time
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -156,7 +155,7 @@ class Side:
         """Return the `x-litellm-*` headers of a reply, those that LiteLLM would have put on it."""
         cost_usd = plan.cost_nano_usd / 1e9
         return {
-            "x-litellm-call-id": headers.get("x-litellm-call-id") or str(uuid.uuid4()),
+            "x-litellm-call-id": headers["x-litellm-call-id"],
             "x-litellm-model-id": served_by.id,
             "x-litellm-model-name": f"qwen3/{served_by.endpoint.provider}",
             "x-litellm-version": self._version,

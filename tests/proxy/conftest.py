@@ -26,7 +26,7 @@ def proxy(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder: Path = tmp_path_factory.mktemp("proxy")
     config = configs.write(sandbox, folder / "config.yaml")
     with running(config, folder / "proxy.log", environ=configs.environ(sandbox)) as process:
-        _let_litellm_look_around(sandbox)
+        let_litellm_look_around(sandbox)
         yield process
         # Whatever the tests of this worker did: a key in the log fails the last of them.
         printed = process.log()
@@ -34,7 +34,7 @@ def proxy(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         assert [one for one in secrets if one in printed] == []
 
 
-def _let_litellm_look_around(sandbox: Sandbox) -> None:
+def let_litellm_look_around(sandbox: Sandbox) -> None:
     """Wait until LiteLLM has asked its own deployments for their models, which it does at start.
 
     It does not wait for the answers before it serves, so a first test would count these calls.

@@ -24,6 +24,7 @@ from router_config.cli import main
 from router_config.sandbox import Sandbox
 from tests.proxy import configs
 from tests.proxy.answers import calls, refused
+from tests.proxy.conftest import let_litellm_look_around
 from tests.proxy.harness import ROOT, Proxy, running
 from tests.proxy.sockets import exchange, head
 from tests.sizes import size
@@ -165,9 +166,10 @@ PROCESSES = {"plain": 1, "workers": 2, "operated": 1}
 
 
 @pytest.fixture(params=PROCESSES, scope="module")
-def form(request: pytest.FixtureRequest) -> Proxy:
+def form(request: pytest.FixtureRequest, sandbox: Sandbox) -> Proxy:
     """A proxy started in another way."""
     found: Proxy = request.getfixturevalue(request.param)
+    let_litellm_look_around(sandbox)
     return found
 
 
