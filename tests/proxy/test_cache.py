@@ -16,6 +16,8 @@ from tests.proxy import configs, reference
 from tests.proxy.answers import calls, refused, sent_texts
 from tests.proxy.harness import MASTER_KEY, Proxy
 
+pytestmark = pytest.mark.skipif(not configs.FAST_PATH, reason="the cache is the fast path's")
+
 _number = iter(range(10**6))
 
 
