@@ -25,7 +25,16 @@ from plugins._ledger import Budget
 from plugins._pool import Candidate, Endpoint
 from plugins._vectors import check
 
-__all__ = ["Attempt", "Both", "Outcome", "Served", "Transport", "Watcher", "attempt"]
+__all__ = [
+    "Attempt",
+    "Both",
+    "Outcome",
+    "Served",
+    "Transport",
+    "Watcher",
+    "attempt",
+    "billed_tokens",
+]
 
 
 log = logging.getLogger("qwen3_router.attempt")
@@ -170,21 +179,24 @@ async def attempt(
                 await watcher.after(what, outcome)
 
 
+def billed_tokens(what: Attempt, reported: int | None) -> int:
+    """Return the tokens to book: the provider's count, as far as it can be true, else ours."""
+    # A tokenizer of another version is off by a little; a count off by half is no count.
+    if reported is None or what.tokens // 2 <= reported <= 2 * what.tokens + 8 * what.inputs:
+        return what.tokens if reported is None else reported
+    log.warning(
+        "usage ignored: deployment=%s request=%s reported=%d counted=%d",
+        what.candidate.id,
+        what.request_id,
+        reported,
+        what.tokens,
+    )
+    return what.tokens
+
+
 def _bill(what: Attempt, reply: WireReply) -> tuple[int, int]:
     """Return tokens and nano-dollars to book: what the provider says, as far as it can be true."""
-    tokens = what.tokens
-    if reply.prompt_tokens is not None:
-        # A tokenizer of another version is off by a little; a count off by half is no count.
-        if what.tokens // 2 <= reply.prompt_tokens <= 2 * what.tokens + 8 * what.inputs:
-            tokens = reply.prompt_tokens
-        else:
-            log.warning(
-                "usage ignored: deployment=%s request=%s reported=%d counted=%d",
-                what.candidate.id,
-                what.request_id,
-                reply.prompt_tokens,
-                what.tokens,
-            )
+    tokens = billed_tokens(what, reply.prompt_tokens)
     if reply.cost_usd:  # its own invoice line beats our price list; a 0 need not be one
         cost = (reply.cost_usd * 1_000_000_000).to_integral_value(rounding="ROUND_CEILING")
         return tokens, int(cost)

@@ -85,7 +85,9 @@ class Money:
     async def follow(self, budgets: Sequence[Budget]) -> None:
         """Put the limits of a new configuration in force; those of `key:*` follow when met."""
         await self.ledger.define(budgets)
-        self._replaced = frozenset(self._defined.values()) - frozenset(budgets)
+        # All that came before, not only the last: a request may outlive two reloads.
+        replaced = self._replaced | frozenset(self._defined.values())
+        self._replaced = replaced - frozenset(budgets)
         self._defined = {one.name: one for one in budgets}
         self._full.clear()
 

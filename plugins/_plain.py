@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from plugins._attempt import Attempt, Outcome, Watcher
+from plugins._attempt import Attempt, Outcome, Watcher, billed_tokens
 from plugins._attempt_log import log_failed
 from plugins._dialects.retry_after import retry_after_s
 from plugins._errors import Fault, ProviderFault, TurnedDown, Unavailable
@@ -180,11 +180,9 @@ def _take(plan: Plan, response: Any, candidate: Candidate) -> tuple[int, int]:
         raise ProviderFault(Fault.CORRUPT, f"the vectors do not have {NATIVE} numbers each")
     rows = check(rows, [plan.texts[i] for i in missing], normalised=False)
     reported = getattr(getattr(response, "usage", None), "prompt_tokens", None)
-    tokens = (
-        reported
-        if isinstance(reported, int) and reported > 0
-        else sum(plan.counts[i] for i in missing)
-    )
+    counted = sum(plan.counts[i] for i in missing)
+    what = Attempt(plan.id, candidate, plan.consumer, plan.budgets, len(missing), counted)
+    tokens = billed_tokens(what, reported if isinstance(reported, int) and reported > 0 else None)
     cost = candidate.cost_nano_usd(tokens)
     plan.accept(missing, rows, candidate, tokens, cost)
     return tokens, cost

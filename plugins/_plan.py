@@ -240,7 +240,7 @@ class Plan:
         They were never sent for this one, so they have attempts of their own, as a further part of
         a split request, and who served the other parts well may serve them too.
         """
-        self.attempts += self._own_attempts
+        self.attempts = self.rounds + self._own_attempts
         self._tried -= self._good
         self._left.difference_update(indices)
         self._missing = dict.fromkeys(sorted([*self._missing, *indices]))

@@ -165,6 +165,21 @@ def test_a_new_limit_holds_also_against_requests_that_began_before(tmp_path: Pat
     run(test)
 
 
+def test_a_limit_holds_against_a_request_that_outlived_two_reloads(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with opened(tmp_path) as case:
+            first = Budget("b", "month", tokens=9000)
+            before = case.call(first)
+            await case.money.before(before)
+            await case.money.after(before, case.done(before))
+            for tokens in (5000, 500):  # the last is less than is spent
+                await case.money.follow([replace(first, tokens=tokens)])
+            with pytest.raises(TurnedDown):
+                await case.money.before(case.call(first))
+
+    run(test)
+
+
 def test_what_is_overdue_is_booked_and_told_without_any_request(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
