@@ -64,20 +64,26 @@ class Fleet:
         """Name the endpoints of *pool* from now on: who reads the notes may not have its keys."""
         every = [one for group in pool.values() for one in group if one.off is None]
         self._ids = {one.id: one.endpoint.key for one in every[:_MOST_KEYS]}
+        if self._said is not None:
+            self._say()  # before anything can be told of an endpoint that is new
 
     async def say(self) -> None:
         """Say what this process has seen, if that is news, and forget who has ended."""
+        self._say()
+        now = self._notes.to_store(self._wall())
+        if self._leads():
+            for name, at in list(self._others.items()):
+                if now - at > GONE_S:
+                    self._notes.put(name, None)
+                    del self._others[name]
+
+    def _say(self) -> None:
         keys = self._keys()
         now = self._notes.to_store(self._wall())
         news = {"leads": self._leads(), "ids": self._ids, "keys": keys}
         if news != self._said or not 0 <= now - self._said_at < _AGAIN_S:
             self._said, self._said_at = news, now
             self._notes.put(PREFIX + self._notes.me, orjson.dumps({"at": now, **news}))
-        if self._leads():
-            for name, at in list(self._others.items()):
-                if now - at > GONE_S:
-                    self._notes.put(name, None)
-                    del self._others[name]
 
     def used(self, key: str) -> float | None:
         """Return when the endpoint was last called by anybody, by this machine's clock."""

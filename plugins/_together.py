@@ -60,9 +60,11 @@ class Together:
         self.proofs = Proofs(
             newest, health, notes, transport, (money, AttemptLog(), observer), background
         )
+        # In this order: the first step of the notes says already which deployments are here, so
+        # that no standing is told before anybody can tell whose it is.
+        background.add("statistics", SAY_EVERY_S, self._fleet.say)
         background.add("shared notes", STEP_S, notes.step)
-        background.add("probes", PROBE_STEP_S, self._probes.step, first_s=PROBE_STEP_S)
-        background.add("statistics", SAY_EVERY_S, self._fleet.say, first_s=PROBE_STEP_S)
+        background.add("probes", PROBE_STEP_S, self._probe, first_s=PROBE_STEP_S)
 
     def use(self, config: Config, pool: Mapping[str, Sequence[Candidate]]) -> None:
         """Go on with another configuration."""
@@ -76,6 +78,12 @@ class Together:
     async def _load(self) -> None:
         await self._notes.step()
         await self._notes.hang_up()  # the event loop that serves is another one
+
+    async def _probe(self) -> None:
+        led = self._probes.leads
+        await self._probes.step()
+        if self._probes.leads != led:
+            await self._fleet.say()
 
     async def aclose(self) -> None:
         """End the probes, say that this process leaves, and let go of the store."""

@@ -159,3 +159,26 @@ def test_a_note_of_another_release_is_left_out(tmp_path: Path, note: bytes) -> N
 def test_nobody_has_seen_anything_at_first() -> None:
     assert _fleet.seen({}, AT) == {}
     assert Seen().calls == 0
+
+
+def test_whose_endpoint_it_is_is_known_before_anything_is_said_of_it(tmp_path: Path) -> None:
+    async def test(time: list[float]) -> None:
+        a = Process(tmp_path, "a", time)
+        order: list[str] = []
+        watcher = Process(tmp_path, "w", time)
+        watcher.notes.watch("", lambda name, value: order.append(name))
+        await a.step()
+        await watcher.notes.step()
+        assert order == [f"{PREFIX}a"]
+        new = candidate("new")
+        a.fleet.use({"g": (ONE, OTHER, new)})  # a reload, and the new one fails at once
+        a.notes.put("standing:new", b"{}")
+        await a.notes.step()
+        await watcher.notes.step()
+        assert order[1:] == [f"{PREFIX}a", "standing:new"]
+        found = await a.notes_there()
+        assert _fleet.endpoints(found, time[0]) == {"one": "one", "other": "other", "new": "new"}
+        for process in (a, watcher):
+            await process.shared.close()
+
+    run(test)
