@@ -5,12 +5,12 @@ A key is never stored or compared in clear; its hash is looked up, which tells a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time
 
-from router_config import Key
+from router_config import Config, Key
 
-__all__ = ["Keyring"]
+__all__ = ["Keyring", "database_configured", "keys_rule"]
 
 
 class Keyring:
@@ -25,6 +25,21 @@ class Keyring:
         if key is None or (key.not_after is not None and now > _end(key.not_after)):
             return None
         return key
+
+
+def keys_rule(config: Config, environ: Mapping[str, str]) -> bool:
+    """Tell whether the keys of the file are those that are checked, and not LiteLLM's."""
+    settings = config.raw.get("general_settings") or {}
+    ours = settings.get("custom_auth") == "plugins.keys.handler"
+    return ours and not database_configured(config, environ)
+
+
+def database_configured(config: Config, environ: Mapping[str, str]) -> bool:
+    """Tell whether LiteLLM will run with a database (its client does not exist yet)."""
+    url = (config.raw.get("general_settings") or {}).get("database_url")
+    if isinstance(url, str) and url.startswith("os.environ/"):
+        url = environ.get(url.removeprefix("os.environ/"))
+    return bool(url or environ.get("DATABASE_URL"))
 
 
 def _end(not_after: date | datetime) -> datetime:

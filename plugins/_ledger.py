@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 from plugins._errors import RouterError
@@ -47,7 +47,7 @@ __all__ = [
 
 Unit = Literal["nano_usd", "tokens", "requests"]
 UNITS: tuple[Unit, ...] = ("nano_usd", "tokens", "requests")
-# What one amount or one limit may be: a billion dollars. Sums of thousands of them fit 64 bits.
+# What one amount or one limit may be: a billion dollars. A counter of 64 bits holds nine of them.
 MOST = 10**18
 
 PostingKind = Literal["settlement", "expiry", "correction", "adjustment", "acceptance", "folded"]
@@ -88,6 +88,7 @@ class Budget:
     """What may be spent in one *period*; a unit without a limit is counted and not limited.
 
     *period* `minute` is for quotas (requests or tokens a minute); their crossings are not reported.
+    *since* is the age of the word, in nanoseconds since 1970: when the file that says so changed.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Budget:
     nano_usd: int | None = None
     tokens: int | None = None
     requests: int | None = None
+    since: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.name) <= 200 or not self.name.isprintable():
@@ -265,8 +267,12 @@ class Ledger(Protocol):
     async def start(self) -> None:
         """Check that the store can hold. Raises `LedgerUnfit` with what to do."""
 
-    async def define(self, budgets: Sequence[Budget]) -> None:
-        """Set limits and periods; the same again changes nothing. Counters stay as they are."""
+    async def define(self, budgets: Sequence[Budget]) -> tuple[Budget, ...]:
+        """Set limits and periods; the same again changes nothing. Counters stay as they are.
+
+        An older word (`Budget.since`) changes nothing either; returned are the definitions that
+        stand against one, and differ from it.
+        """
 
     async def reserve(
         self, names: Sequence[str], amount: Amount, ttl_s: float, *, note: str = ""

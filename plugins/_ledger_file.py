@@ -22,7 +22,7 @@ from plugins._ledger_mounts import mounts_here, network_type
 
 __all__ = ["LedgerFile", "reader", "unavailable"]
 
-_VERSION = 1
+_VERSION = 2
 _APPLICATION = 0x71_33_6C_67  # "q3lg", shown by file(1) and told from other databases
 _OLDEST_SQLITE = (3, 35, 0)  # RETURNING
 _BUSY_MS = 2_000
@@ -35,7 +35,8 @@ CREATE TABLE state (
     lease_us INTEGER NOT NULL, next_expiry_us INTEGER
 );
 CREATE TABLE budgets (
-    name TEXT PRIMARY KEY, period TEXT NOT NULL, nano_usd INTEGER, tokens INTEGER, requests INTEGER
+    name TEXT PRIMARY KEY, period TEXT NOT NULL, nano_usd INTEGER, tokens INTEGER,
+    requests INTEGER, since INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 -- AUTOINCREMENT: the id of a merged counter never comes back for another one.
 CREATE TABLE counters (
@@ -213,6 +214,8 @@ class LedgerFile:
                 db.execute(f"PRAGMA {pragma}")
             (application,) = db.execute("PRAGMA application_id").fetchone()
             version = _version(db)
+            if version == 1 and application == _APPLICATION:
+                version = _add_since(db)
             if version not in (0, _VERSION):
                 raise LedgerUnfit(
                     f"{self.path} has version {version}; this release reads {_VERSION}: use the "
@@ -299,6 +302,16 @@ def _create(db: sqlite3.Connection, *, accepted: bool) -> None:
             f"(1, '{secrets.token_hex(8)}', {int(accepted)}, 1, 0, 0, 0, NULL);"
             f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_VERSION}; COMMIT;"
         )
+
+
+def _add_since(db: sqlite3.Connection) -> int:
+    """Bring a file of version 1 to version 2, in one transaction; return its version."""
+    with contextlib.closing(db.cursor()) as cursor:
+        cursor.executescript(
+            "BEGIN IMMEDIATE; ALTER TABLE budgets ADD COLUMN since INTEGER NOT NULL DEFAULT 0; "
+            "UPDATE state SET generation = generation + 1; PRAGMA user_version = 2; COMMIT;"
+        )
+    return _version(db)
 
 
 def _version(db: sqlite3.Connection) -> int:

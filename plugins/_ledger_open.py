@@ -63,16 +63,18 @@ def sqlite_path(where: str | EnvRef, environ: Mapping[str, str]) -> Path | None:
     return _path(ledger_url(where, environ), environ)
 
 
-def budget_of(entry: BudgetEntry, name: str | None = None) -> Budget:
+def budget_of(entry: BudgetEntry, name: str | None = None, *, since: int = 0) -> Budget:
     """Return the definition behind *entry*; *name* is whose it is where the entry says `key:*`."""
     nano_usd = None if entry.usd is None else int(entry.usd * 1_000_000_000)
-    return Budget(name or entry.name, entry.period, nano_usd, entry.tokens)
+    return Budget(name or entry.name, entry.period, nano_usd, entry.tokens, since=since)
 
 
-def quota(name: str, *, requests: int | None = None, tokens: int | None = None) -> Budget:
+def quota(
+    name: str, *, requests: int | None = None, tokens: int | None = None, since: int = 0
+) -> Budget:
     """Return the definition of a quota per minute."""
     period: Period = "minute"
-    return Budget(name, period, None, tokens, requests)
+    return Budget(name, period, None, tokens, requests, since)
 
 
 def run_apart(work: Coroutine[Any, Any, None]) -> None:

@@ -7,7 +7,8 @@
 -- before it writes. `_ledger_redis_upkeep.lua` follows.
 --
 --   :state          epoch, accepted, seq (steps so far), folds, wall, calendar, lease (microseconds)
---   :b:<name>       a budget: period, limits n t r, and for each limit what 50, 80, 100 % are
+--   :b:<name>       a budget: period, limits n t r, and for each limit what 50, 80, 100 % are;
+--                   since: how new that word is
 --   :c:<row>        a counter: spent sn st sr, held hn ht hr, told tn tt tr, room rn rt rr where
 --                   there is a limit, u: postings not yet folded. A row is <period>:<start>:<name>
 --   :rows, :short   all rows; those of minutes and hours by their end
@@ -134,9 +135,9 @@ end
 local budgets = {}
 local function budget(name)
   if budgets[name] == nil then
-    local found = call('HMGET', P .. ':b:' .. name, 'period', 'n', 't', 'r')
-    budgets[name] = found[1] and {period = found[1], n = found[2], t = found[3], r = found[4]}
-      or false
+    local found = call('HMGET', P .. ':b:' .. name, 'period', 'n', 't', 'r', 'since')
+    budgets[name] = found[1] and {period = found[1], n = found[2], t = found[3], r = found[4],
+      since = found[5] or '0'} or false
   end
   return budgets[name] or nil
 end
@@ -283,9 +284,16 @@ function steps.define(one)
   local before = budget(one.name)
   local same = before and before.period == one.period
   for _, unit in ipairs(UNITS) do same = same and (before[unit] or nil) == one[unit] end
-  if same then return {'ok'} end
+  if before and less(one.since, before.since) then
+    if same then return {'ok'} end
+    return {'newer', before.period, before.n or '', before.t or '', before.r or '', before.since}
+  end
+  if same then
+    if before.since ~= one.since then call('HSET', key, 'since', one.since) end
+    return {'ok'}
+  end
   call('DEL', key)
-  call('HSET', key, 'period', one.period, unpack(one.fields))
+  call('HSET', key, 'period', one.period, 'since', one.since, unpack(one.fields))
   call('SADD', P .. ':names', one.name)
   budgets[one.name] = nil
   local row = row_of(one.name, one.period)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from plugins._ledger import (
     UNITS,
@@ -32,7 +32,7 @@ from plugins._ledger_book import LEVELS
 from plugins._ledger_epochs import Epochs
 from plugins._ledger_journal import Journal
 from plugins._ledger_line import Line, Step
-from plugins._ledger_time import micros
+from plugins._ledger_time import Period, micros
 
 __all__ = ["RedisLedger"]
 
@@ -66,21 +66,15 @@ class RedisLedger:
         """Check the server's settings and its data. Raises `LedgerUnfit`."""
         await self._line().verify()
 
-    async def define(self, budgets: Sequence[Budget]) -> None:
+    async def define(self, budgets: Sequence[Budget]) -> tuple[Budget, ...]:
         """Set limits and periods."""
-        for one in budgets:
-            fields: list[str] = []
-            limits: dict[str, str] = {}
-            for letter, unit in zip(_LETTERS, UNITS, strict=True):
-                limit = one.limit(unit)
-                if limit is not None:
-                    limits[letter] = str(limit)
-                    fields += [letter, str(limit)]
-                    for level in LEVELS:
-                        # At least one: nothing spent of nothing is no news.
-                        fields += [f"{letter}{level}", str(max(1, -(-limit * level // 100)))]
-            asked = {"name": one.name, "period": one.period, "fields": fields, **limits}
-            await self._do(Step("define", asked))
+        answers = await asyncio.gather(*(self._do(_definition(one)) for one in budgets))
+        newer = [
+            _budget(one.name, answer[1:])
+            for one, answer in zip(budgets, answers, strict=True)
+            if answer[0] == "newer"
+        ]
+        return tuple(newer)
 
     async def reserve(
         self, names: Sequence[str], amount: Amount, ttl_s: float, *, note: str = ""
@@ -198,6 +192,27 @@ class RedisLedger:
         with contextlib.suppress(LedgerUnavailable):
             return _crossings((await self._do(step))[1])
         return ()
+
+
+def _budget(name: str, fields: Sequence[str]) -> Budget:
+    period, nano_usd, tokens, requests, since = fields
+    limits = (_number(nano_usd), _number(tokens), _number(requests))
+    return Budget(name, cast(Period, period), *limits, since=int(since))
+
+
+def _definition(budget: Budget) -> Step:
+    fields: list[str] = []
+    limits: dict[str, str] = {}
+    for letter, unit in zip(_LETTERS, UNITS, strict=True):
+        limit = budget.limit(unit)
+        if limit is not None:
+            limits[letter] = str(limit)
+            fields += [letter, str(limit)]
+            for level in LEVELS:
+                # At least one: nothing spent of nothing is no news.
+                fields += [f"{letter}{level}", str(max(1, -(-limit * level // 100)))]
+    asked = {"name": budget.name, "period": budget.period, "since": str(budget.since)}
+    return Step("define", {**asked, "fields": fields, **limits})
 
 
 def _letters(amount: Amount) -> dict[str, str]:

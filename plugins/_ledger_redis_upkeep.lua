@@ -63,6 +63,10 @@ function steps.mend(one)
     'calendar', whole(wall), 'lease', whole(lease))
   epoch = one.epoch
   step()
+  -- Whose limits are the newest is found anew: a clock that was wrong must not rule for ever.
+  for _, name in ipairs(call('SMEMBERS', P .. ':names')) do
+    call('HSET', P .. ':b:' .. name, 'since', '1')
+  end
   for _, sums in ipairs(one.rows) do
     local key = counter(sums[1])
     call('HSET', key, 'sn', sums[2], 'st', sums[3], 'sr', sums[4], 'hn', sums[5], 'ht', sums[6],

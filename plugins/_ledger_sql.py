@@ -83,20 +83,26 @@ class Books:
             memory.ids = {}
             memory.generation = generation
 
-    def define(self, budgets: Iterable[Budget]) -> None:
-        """Set the definitions that differ from what is there."""
+    def define(self, budgets: Iterable[Budget]) -> tuple[Budget, ...]:
+        """Set the definitions that differ from what is there; return those that are newer."""
+        newer: list[Budget] = []
         for one in budgets:
-            if self._memory.budgets.get(one.name) == one:
+            known = self._memory.budgets.get(one.name)
+            if known is not None and known.since > one.since:
+                newer += [known] if known != one else []
+                continue
+            if known == one and known.since == one.since:
                 continue
             self._db.execute(
-                "INSERT OR REPLACE INTO budgets VALUES (?, ?, ?, ?, ?)",
-                (one.name, one.period, one.nano_usd, one.tokens, one.requests),
+                "INSERT OR REPLACE INTO budgets VALUES (?, ?, ?, ?, ?, ?)",
+                (one.name, one.period, one.nano_usd, one.tokens, one.requests, one.since),
             )
             self._memory.budgets[one.name] = one
             row = current_row(one, self.time)
             if self._id(row) is not None:
                 self._counter(row).limit(one)
             self.moved_on()
+        return tuple(newer)
 
     def reserve(
         self, id_: str, names: Sequence[str], amount: Amount, ttl_us: int, note: str
@@ -293,7 +299,7 @@ def current_row(budget: Budget, now: StoreTime) -> Row:
 
 def load_budgets(db: sqlite3.Connection) -> dict[str, Budget]:
     """Return all definitions of the store."""
-    rows = db.execute("SELECT name, period, nano_usd, tokens, requests FROM budgets")
+    rows = db.execute("SELECT name, period, nano_usd, tokens, requests, since FROM budgets")
     return {name: Budget(name, *rest) for name, *rest in rows}
 
 

@@ -70,9 +70,12 @@ class SqliteLedger:
         """Open the file, made if it is not there. Raises `LedgerUnfit`."""
         await self._do("open", timeout_s=_UPKEEP_TIMEOUT_S)
 
-    async def define(self, budgets: Sequence[Budget]) -> None:
+    async def define(self, budgets: Sequence[Budget]) -> tuple[Budget, ...]:
         """Set limits and periods."""
-        await self._do("define", tuple(budgets), timeout_s=_UPKEEP_TIMEOUT_S)
+        newer: tuple[Budget, ...] = await self._do(
+            "define", tuple(budgets), timeout_s=_UPKEEP_TIMEOUT_S
+        )
+        return newer
 
     async def reserve(
         self, names: Sequence[str], amount: Amount, ttl_s: float, *, note: str = ""

@@ -130,6 +130,8 @@ def accept(db: sqlite3.Connection, wall_us: int, reason: str, who: str) -> None:
             "held_nano_usd = ?, held_tokens = ?, held_requests = ? WHERE id = ?",
             (*booked.get(id_, (0, 0, 0)), *held[id_], id_),
         )
+    # Whose limits are the newest is found anew: a clock that was wrong must not rule for ever.
+    db.execute("UPDATE budgets SET since = 1")
     db.execute(
         "UPDATE state SET calendar_us = ?1, lease_us = lease_us + max(0, ?1 - wall_us), "
         "wall_us = ?1, generation = generation + 1, "

@@ -38,6 +38,7 @@ _TTL_SLACK_S = 5.0
 # asking, short enough that a correction or a new period is seen at once.
 _REMEMBER_S = 1.0
 _TELL_EVERY_S = 10.0
+_SHOWN = 10  # names in one line of the log
 _KEEP_S = 7 * 86_400.0  # postings one by one; then only the sum of each day
 
 
@@ -57,9 +58,12 @@ class Money:
     def __init__(self, ledger: Ledger, clock: Callable[[], float]) -> None:
         self.ledger = ledger
         self._clock = clock
-        self._open: dict[int, Reservation] = {}
-        self._defined: dict[str, Budget] = {}
-        self._replaced: frozenset[Budget] = frozenset()  # by the newest configuration
+        # By the id of the attempt, which is kept too: the id of one that is gone comes again.
+        self._open: dict[int, tuple[Attempt, Reservation]] = {}
+        self._words: dict[str, Budget] = {}  # the newest that this process has heard of a name
+        self._in_store: dict[str, Budget] = {}
+        self._declared: tuple[Budget, ...] = ()
+        self._overruled = 0  # by a file of this age
         self._full: dict[str, tuple[Refusal, float]] = {}
         self._told: dict[str, float] = {}
 
@@ -69,27 +73,59 @@ class Money:
         return len(self._open)
 
     async def define(self, budgets: Iterable[Budget]) -> None:
-        """Make *budgets* known to the store, those that are new to this process.
+        """Make *budgets* known to the store, those that it has not been told yet.
 
-        A request that began under an earlier configuration does not bring its limits back.
+        An older word than the newest is not passed on: neither that of a request which began under
+        an earlier configuration, nor one of another process that has read a newer file.
         """
-        new = [
-            one
-            for one in budgets
-            if self._defined.get(one.name) != one and one not in self._replaced
-        ]
+        words = [self._newest(one) for one in budgets]
+        new = [one for one in words if self._in_store.get(one.name) is not one]
         if new:
-            await self.ledger.define(new)
-            self._defined.update((one.name, one) for one in new)
+            await self._define(new)
 
     async def follow(self, budgets: Sequence[Budget]) -> None:
-        """Put the limits of a new configuration in force; those of `key:*` follow when met."""
-        await self.ledger.define(budgets)
-        # All that came before, not only the last: a request may outlive two reloads.
-        replaced = self._replaced | frozenset(self._defined.values())
-        self._replaced = replaced - frozenset(budgets)
-        self._defined = {one.name: one for one in budgets}
+        """Put the limits of a new configuration in force; those of `key:*` follow when met.
+
+        Where the store is away, it is told when it is back, before anything is held.
+        """
+        self.use(budgets)
+        await self.tell()
+
+    def use(self, budgets: Sequence[Budget]) -> None:
+        """Take *budgets* for what the file says; the store is told later."""
+        self._declared = tuple(budgets)
+        self._words.update((one.name, one) for one in budgets)
+        self._in_store.clear()
         self._full.clear()
+
+    async def tell(self) -> None:
+        """Tell the store the limits of the file again: it may have lost them, or been away."""
+        with contextlib.suppress(LedgerUnavailable):  # who asks for money tells so
+            await self._define(self._declared)
+
+    def _newest(self, budget: Budget) -> Budget:
+        known = self._words.get(budget.name)
+        if known is None or budget.since > known.since:
+            self._words[budget.name] = known = budget
+        return known
+
+    async def _define(self, budgets: Sequence[Budget]) -> None:
+        newer = await self.ledger.define(budgets) if budgets else ()
+        for one in (*budgets, *newer):
+            if self._newest(one) is one:
+                self._in_store[one.name] = one
+        latest = max((one.since for one in newer), default=0)
+        ours = max((one.since for one in budgets), default=0)
+        if latest > self._overruled and ours:  # a command's words have no age
+            self._overruled = latest
+            log.warning(
+                "limits stay as a newer config file has them, which another process has read "
+                "(changed %s, ours %s): %s; bring the newest file here, or touch ours and run: "
+                "qwen3-router reload",
+                iso(latest / 1e9),
+                iso(ours / 1e9),
+                ", ".join(sorted(one.name for one in newer)[:_SHOWN]),
+            )
 
     def no_room(self, candidate: Candidate, inputs: int, tokens: int) -> str | None:
         """Return which budget of *candidate* is known to have no room for a call, or None."""
@@ -167,11 +203,11 @@ class Money:
                 return
             raise TurnedDown("ledger", error.reason) from None
         alert(reservation.crossings)
-        self._open[id(attempt)] = reservation
+        self._open[id(attempt)] = (attempt, reservation)
 
     async def after(self, attempt: Attempt, outcome: Outcome) -> None:
         """Book what the attempt cost, give the hold back, or leave it to count as spent."""
-        reservation = self._open.pop(id(attempt), None)
+        _, reservation = self._open.pop(id(attempt), (None, None))
         if reservation is None:
             return
         for row in reservation.rows:  # what is given back may make room again
@@ -202,9 +238,7 @@ class Money:
         try:
             return await self.ledger.reserve(names, most, ttl_s, note=note)
         except UnknownBudget:  # the store lost its data since, and an operator accepted that
-            self._defined.clear()
-            self._replaced = frozenset()
-            await self.define(budgets)
+            await self._define([self._newest(one) for one in budgets])
             return await self.ledger.reserve(names, most, ttl_s, note=note)
 
     async def _close(self, reservation: Reservation, attempt: Attempt, outcome: Outcome) -> None:

@@ -1,8 +1,8 @@
 """Hot reload: a changed file is judged whole, and takes effect in one step or not at all.
 
-The new configuration is loaded, completed and told to the ledger while the old one serves; only
-then everything swaps, between two turns of the event loop. A file with problems, or one that asks
-for what only a start can do, changes nothing.
+The new configuration is loaded and completed while the old one serves; then everything swaps,
+between two turns of the event loop, and the ledger is told the limits that are in force now. A file
+with problems, or one that asks for what only a start can do, changes nothing.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ class Reloader:
 
     *current* gives the configuration in force. *stage* completes a new one and returns what puts it
     in force, without waiting for anything; what *stage* or that raises leaves the old one in force.
+    *follow* is called afterwards, and must not raise.
     """
 
     def __init__(
@@ -85,12 +86,14 @@ class Reloader:
         path: Path,
         current: Callable[[], Config],
         stage: Callable[[Config], Awaitable[Callable[[], None]]],
+        follow: Callable[[], Awaitable[None]],
         *,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.path = path
         self._current = current
         self._stage = stage
+        self._follow = follow
         self._wall = wall
         self._looking = asyncio.Lock()
         self._tasks: set[asyncio.Task[Word]] = set()
@@ -143,13 +146,15 @@ class Reloader:
     async def _take(self) -> Word:
         old = self._current()
         new = await asyncio.to_thread(load, self.path)
-        if new.sha256 == old.sha256:
+        if new.sha256 == old.sha256 and new.since <= old.since:
+            await self._follow()
             return Word(old.sha256, old.sha256, True, (), self._wall())
         changed = restart_needed(old, new)
         if changed:
             raise _Restart(*changed)
         put_in_force = await self._stage(new)
         put_in_force()
+        await self._follow()
         for problem in new.warnings:
             log.warning("%s", problem)
         log.info("configuration %s is in force, in place of %s", new.sha256[:12], old.sha256[:12])

@@ -27,7 +27,7 @@ from plugins._exchange import ID_HEADER, PLAN_KEY, Exchange, Exchanges
 from plugins._gate import Gate
 from plugins._health import Health
 from plugins._health_rules import settings_of
-from plugins._keyring import Keyring
+from plugins._keyring import Keyring, keys_rule
 from plugins._ledger import Amount
 from plugins._ledger_open import open_ledger
 from plugins._money import Money
@@ -39,6 +39,7 @@ from plugins._readiness import (
     StartError,
     announce,
     announce_wiring,
+    budget_rows,
     check_ledger,
     load_vocabularies,
 )
@@ -77,7 +78,10 @@ class Runtime:
         self.snapshot = Snapshot(config, environ)
         self.clock = clock
         self.draw = draw
+        # Then our handler checks them, which answers a wrong one with 401; a reload changes it not.
+        self.has_own_keys = keys_rule(config, environ)
         self.money = Money(open_ledger(config.ledger, environ), clock)
+        self.money.use(budget_rows(config, self.pool))
         self.exchanges = Exchanges(clock, lambda: self.snapshot)
         presence = Presence(self.exchanges)
         notes = Notes(open_shared(config.ledger, environ), process_name())
@@ -123,12 +127,14 @@ class Runtime:
         self.telling.proofs = lambda: self.parity.results
         # Each process does both: it harms nobody, and none has to know of the others.
         self.background.add("ledger sweep", 60.0, self.money.sweep, first_s=60.0)
+        self.background.add("ledger limits", 60.0, self.money.tell, first_s=1.0)
         self.background.add("ledger fold", 3600.0, self.money.fold, first_s=10.0)
         self.swaps: list[Swap] = [self._replace]
         self.reloader = Reloader(
             config.path,
             lambda: self.config,
-            staging(environ, lambda: self.snapshot, self.money.follow, self.swaps),
+            staging(environ, lambda: self.snapshot, self.swaps),
+            self._follow,
         )
         self.words = Words(self.reloader, notes)
         self.telling.word = lambda: self.reloader.word
@@ -139,6 +145,10 @@ class Runtime:
         self.sharing.use(new.config.cache)
         self.health.use(new.pool, settings_of(new.config.health))
         self.together.use(new.config, new.pool)
+
+    async def _follow(self) -> None:
+        """Put the limits of the configuration in force into the ledger."""
+        await self.money.follow(budget_rows(self.config, self.pool))
 
     def begin(self) -> None:
         """Start the work beside the requests, if an event loop is running and none has it yet."""
@@ -161,12 +171,6 @@ class Runtime:
     def keys(self) -> Keyring:
         """The client keys of the file."""
         return self.snapshot.keys
-
-    @property
-    def has_own_keys(self) -> bool:
-        """Tell whether our handler checks the keys, which answers a wrong one with 401."""
-        settings = self.config.raw.get("general_settings") or {}
-        return settings.get("custom_auth") == "plugins.keys.handler"
 
     def group_of(self, model: object) -> Group | None:
         """Return our group behind *model*, which may be an alias and carry an input type."""
@@ -252,7 +256,7 @@ class Runtime:
             revisions=snapshot.revisions,
         )
         plan.budgets = of_client(
-            snapshot.config.budgets,
+            snapshot.config,
             group=group.name,
             key=consumer.key,
             team=consumer.team,

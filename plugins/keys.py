@@ -21,6 +21,7 @@ from plugins import _litellm, _runtime
 from plugins._consumer import ALIAS_KEY
 from plugins._errors import ClientError, error_headers
 from plugins._foreign import unauthorized
+from plugins._keyring import database_configured
 from router_config import Key
 
 __all__ = ["authenticate", "handler"]
@@ -100,14 +101,9 @@ def _proxy_exception(error: ClientError) -> Exception:
     return exception
 
 
-def _database_configured() -> bool:
-    """Tell whether LiteLLM will run with a database (its client does not exist yet)."""
+def _keys_of_litellm() -> bool:
     path = _litellm.config_path()
-    settings = _runtime.start(path).config.raw.get("general_settings") if path else None
-    url = (settings or {}).get("database_url")
-    if isinstance(url, str) and url.startswith("os.environ/"):
-        url = os.environ.get(url.removeprefix("os.environ/"))
-    return bool(url or os.environ.get("DATABASE_URL"))
+    return path is not None and database_configured(_runtime.start(path).config, os.environ)
 
 
-handler: Any = None if _database_configured() else authenticate
+handler: Any = None if _keys_of_litellm() else authenticate

@@ -65,6 +65,7 @@ def build(document: Document, file: File, catalogue: Mapping[str, Provider]) -> 
     return Config(
         path=Path(document.file),
         sha256=document.sha256,
+        since=document.since,
         ledger=section.ledger or "sqlite",
         groups={
             group.name: group

@@ -212,11 +212,14 @@ class Config(_Frozen):
     *groups* holds ours only: those with a `qwen3/` deployment and those listed under
     `embedding_router.groups`. *foreign_models* are the other model names; LiteLLM serves them.
     *aliases* are other names of our groups (LiteLLM's `model_group_alias`). *ledger* is where money
-    is counted. *sha256* is of the file's bytes, *raw* its plain data.
+    is counted. *sha256* is of the file's bytes, *raw* its plain data. *since* is when the file last
+    changed, in nanoseconds since 1970 (the last three digits are the content's): of two files
+    that disagree on a limit the later one is right.
     """
 
     path: Path
     sha256: str
+    since: int = 0
     ledger: str | EnvRef = "sqlite"
     groups: dict[str, Group]
     foreign_models: frozenset[str]

@@ -67,12 +67,12 @@ TABLE: dict[str, dict[str, str]] = {
         " _runtime _side _snapshot budget keys status router_config",
         "health": "_lead _runtime",
         "status": "_asgi _litellm _routes _runtime _status_style _status_words router_config",
-        "keys": "_consumer _errors _foreign _litellm _runtime router_config",
+        "keys": "_consumer _errors _foreign _keyring _litellm _runtime router_config",
         "matryoshka": "_lead _litellm _plain _reply _runtime",
         "parity": "_lead _runtime",
         "provider": "_errors _exchange _lead _litellm _plan _pool _runtime",
         # How LiteLLM is led, and what a client meets first.
-        "_consumer": "_admission _budgets _runtime",
+        "_consumer": "_admission _budgets _foreign _runtime",
         "_asgi": "",
         "_door": "_apart _asgi _door_body _door_reply _errors _exchange _inside _request _runtime"
         " _snapshot",
@@ -169,7 +169,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_readiness": "_budgets _ledger _ledger_open _pool _tokens router_config",
         "_reload": "router_config",
         "_reload_words": "_fleet _notes _reload _shared",
-        "_renewal": "_ledger _readiness _snapshot router_config",
+        "_renewal": "_readiness _snapshot router_config",
         "_snapshot": "_admission _errors _keyring _names _parity_reference _pool _readiness"
         " _request router_config",
         "_steer": "_exchange _plan _request",

@@ -40,7 +40,8 @@ def endpoints(config: Config, environ: Mapping[str, str]) -> tuple[Endpoints, li
 
     found: Endpoints = {}
     off: dict[str, list[str]] = {}
-    for group in build(config, environ).values():
+    # A command's file may be an old copy or a draft: its limits hold only where there are none.
+    for group in build(config.model_copy(update={"since": 0}), environ).values():
         for one in group:
             if one.off is not None:
                 off.setdefault(one.off, []).append(one.id)

@@ -90,6 +90,6 @@ class Plans:
         found = self._rows.get(who)
         if found is None:
             found = self._rows[who] = of_client(
-                self._config.budgets, group=group, key=who[1], team=who[2], user=who[3]
+                self._config, group=group, key=who[1], team=who[2], user=who[3]
             )
         return found

@@ -21,8 +21,10 @@ NAMES = ("account", "key:a", "team:b")
 LIMITS = st.sampled_from([None, 0, 1, 7, 10, 10, 25, 10**18])
 UNIT = st.one_of(st.integers(0, 6), st.sampled_from([0, 10**17 + 1]))
 AMOUNTS = st.builds(Amount, UNIT, st.integers(0, 6), st.integers(0, 2))
+# Beyond 53 bits too: the time of a file in nanoseconds.
+SINCE = st.sampled_from([0, 1, 9, 10, 1_795_000_000_000_000_123, 1_795_000_000_000_000_124])
 BUDGETS = st.builds(
-    Budget, st.sampled_from(NAMES), st.sampled_from(PERIODS), LIMITS, LIMITS, LIMITS
+    Budget, st.sampled_from(NAMES), st.sampled_from(PERIODS), LIMITS, LIMITS, LIMITS, SINCE
 )
 # 2027-12-31T23:59:30Z: every kind of period ends within a minute; 2028 is a leap year.
 START = 1_830_297_570.0
@@ -59,8 +61,11 @@ class Histories(RuleBasedStateMachine):
     @rule(budget=BUDGETS)
     def define(self, budget: Budget) -> None:
         self.tick()
-        self.run(self.client().define([budget]))
+        newer = self.run(self.client().define([budget]))
         self.model.define(budget)
+        there = self.model.budgets[budget.name]
+        assert newer == (() if there == budget else (there,))
+        assert all(one.since == there.since for one in newer)
 
     @rule(
         names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=3),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from plugins._ledger import UNITS, Amount, Budget
@@ -61,7 +61,8 @@ class Model:
         return {unit: sum(getattr(one.amount, unit) for one in open_) for unit in UNITS}
 
     def define(self, budget: Budget) -> None:
-        if self.budgets.get(budget.name) == budget:
+        known = self.budgets.get(budget.name)
+        if known is not None and known.since > budget.since:
             return
         self.budgets[budget.name] = budget
         row = self.row(budget.name)
@@ -114,6 +115,7 @@ class Model:
 
     def accept(self) -> None:
         self.calendar = self.wall
+        self.budgets = {name: replace(one, since=1) for name, one in self.budgets.items()}
 
     def _spend(self, rows: tuple[Key, ...], amount: Amount) -> set[Level]:
         levels: set[Level] = set()

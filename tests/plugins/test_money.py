@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -61,6 +62,12 @@ async def opened(path: Path) -> AsyncIterator[Case]:
         assert await case.ledger.check() == []
     finally:
         await case.ledger.close()
+
+
+def forget(folder: Path) -> None:
+    """Lose a ledger's data and all that tells of it."""
+    for path in folder.glob("ledger.db*"):
+        path.unlink()
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -148,17 +155,17 @@ def test_a_new_limit_holds_also_against_requests_that_began_before(tmp_path: Pat
             before = case.call(account, key)
             await case.money.before(before)
             await case.money.after(before, case.done(before))
-            lower = replace(account, tokens=500)  # less than is spent
+            lower = replace(account, tokens=500, since=1)  # less than is spent
             await case.money.follow([lower])
             for old_or_new in (account, lower):
                 with pytest.raises(TurnedDown):
                     await case.money.before(case.call(old_or_new))
             # A row of `key:*` follows when somebody brings its new limit, and does not go back.
             await case.money.before(case.call(key))
-            for old_or_new in (replace(key, tokens=500), key):
+            for old_or_new in (replace(key, tokens=500, since=1), key):
                 with pytest.raises(TurnedDown):
                     await case.money.before(case.call(old_or_new, tokens=1))
-            await case.money.follow([account])  # and back: nothing is lost
+            await case.money.follow([replace(account, since=2)])  # and back: nothing is lost
             assert await case.spent("b") == Amount(10_000, 1000, 1)
             await case.money.before(case.call(account))
 
@@ -172,10 +179,96 @@ def test_a_limit_holds_against_a_request_that_outlived_two_reloads(tmp_path: Pat
             before = case.call(first)
             await case.money.before(before)
             await case.money.after(before, case.done(before))
-            for tokens in (5000, 500):  # the last is less than is spent
-                await case.money.follow([replace(first, tokens=tokens)])
+            for since, tokens in ((1, 5000), (2, 500)):  # the last is less than is spent
+                await case.money.follow([replace(first, tokens=tokens, since=since)])
             with pytest.raises(TurnedDown):
                 await case.money.before(case.call(first))
+
+    run(test)
+
+
+def test_an_older_file_never_brings_its_limits_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two processes, one with yesterday's file; `key:bob` is a row that each defines when met."""
+
+    async def test() -> None:
+        async with opened(tmp_path) as case:
+            other = SqliteLedger(case.ledger.path, wall=case.wall)
+            fresh = Money(other, case.wall)  # the one with the old file, and just started
+            old = [Budget(name, "month", tokens=9000, since=5) for name in ("b", "key:bob")]
+            new = [Budget(name, "month", tokens=1021, since=6) for name in ("b", "key:bob")]
+            await case.money.follow(new[:1])
+            await case.money.before(case.call(*new))
+            with caplog.at_level(logging.WARNING, "qwen3_router.money"):
+                fresh.use(old[:1])
+                await fresh.tell()
+                for _ in range(2):
+                    with pytest.raises(TurnedDown):
+                        await fresh.before(case.call(*old, tokens=1))
+            assert [room.budget.tokens for room in await other.rooms()] == [1021, 1021]
+            told = [one.getMessage() for one in caplog.records if "newer" in one.getMessage()]
+            assert len(told) == 1  # not for each row
+            assert "qwen3-router reload" in told[0]
+            # The old file is touched: now it is the newest, and says so.
+            await fresh.follow([replace(one, since=7) for one in old[:1]])
+            await fresh.before(case.call(*(replace(one, since=7) for one in old), tokens=1))
+            assert [room.budget.tokens for room in await other.rooms()] == [9000, 9000]
+            await other.close()
+
+    run(test)
+
+
+def test_what_the_store_forgot_is_defined_as_the_newest_file_has_it(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with opened(tmp_path) as case:
+            old = Budget("key:bob", "month", tokens=9000, since=5)
+            new = Budget("key:bob", "month", tokens=500, since=6)
+            for one in (old, new):
+                await case.money.before(case.call(one, tokens=1))
+            forget(tmp_path)
+            await case.ledger.accept("the disk was exchanged", "ann")
+            with pytest.raises(TurnedDown):
+                await case.money.before(case.call(old))  # a request that began long ago
+            (room,) = await case.ledger.rooms(["key:bob"])
+            assert room.budget.tokens == 500
+
+    run(test)
+
+
+def test_limits_of_a_new_file_hold_once_a_store_that_was_away_is_back(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with opened(tmp_path) as case:
+            before = case.call(Budget("b", "month", tokens=9000, since=1))
+            await case.money.before(before)
+            path, hidden = case.ledger.path, tmp_path / "hidden"
+            path.rename(hidden)
+            await case.money.follow([Budget("b", "month", tokens=500, since=2)])
+            hidden.rename(path)
+            with pytest.raises(TurnedDown):
+                await case.money.before(before)
+
+    run(test)
+
+
+def test_the_outcome_of_an_attempt_is_never_taken_for_that_of_another(tmp_path: Path) -> None:
+    """CPython gives the id of an object that is gone to one that comes after it."""
+
+    async def test() -> None:
+        async with opened(tmp_path) as case:
+            paid = case.call(Budget("b", "month", tokens=9000))
+            await case.money.before(paid)
+            address = id(paid)
+            del paid  # its end is never told: it has to count as spent
+            gc.collect()
+            for _ in range(1000):
+                free = case.call(price="0")
+                if id(free) == address:
+                    break
+            await case.money.before(free)
+            await case.money.after(free, case.done(free))
+            (room,) = await case.ledger.rooms(["b"])
+            assert (room.spent.tokens, room.held.tokens) == (0, 1021)
 
     run(test)
 

@@ -36,6 +36,7 @@ class House:
         self.config = load(path)
         self.fails: Exception | None = None
         self.taken = 0
+        self.followed: list[int] = []  # the age of what the ledger was told
 
     def write(self, text: str) -> None:
         self.path.write_text(text)
@@ -55,7 +56,10 @@ class House:
 
             return put_in_force
 
-        return Reloader(self.path, lambda: self.config, stage, wall=lambda: 5.0)
+        async def follow() -> None:
+            self.followed.append(self.config.since)
+
+        return Reloader(self.path, lambda: self.config, stage, follow, wall=lambda: 5.0)
 
 
 @pytest.fixture
@@ -153,7 +157,25 @@ def test_the_way_back_to_the_running_file_is_good_news(house: House) -> None:
         assert (await reloader.reload()).ok
 
     asyncio.run(go())
-    assert house.taken == 0
+    assert house.order == 1
+
+
+def test_the_ledger_is_told_of_what_is_in_force_and_of_nothing_else(house: House) -> None:
+    async def go() -> None:
+        reloader, first = house.reloader(), house.config.since
+        await reloader.reload()  # an operator asks for the same file: what is lost is told again
+        assert house.followed == [first]
+        house.write(FILE.format(order=2))
+        house.fails = RuntimeError("no room")
+        assert not (await reloader.reload()).ok
+        assert house.followed == [first]
+        house.fails = None
+        house.write(FILE.format(order=1))  # as before, but newer now than any other file
+        assert (await reloader.reload()).ok
+        assert house.followed == [first, house.config.since]
+        assert house.config.since > first
+
+    asyncio.run(go())
 
 
 def test_reloads_at_the_same_time_follow_each_other(house: House) -> None:
