@@ -46,7 +46,8 @@ _APART_FROM_BYTES = 4_000_000
 class Attempt:
     """What is about to be sent, without text or key; *tokens* are ours, end tokens included.
 
-    *budgets* are the client's and the group's; the deployment's own are in the candidate.
+    *budgets* are those of the client and of the group it asked; the deployment's own are in the
+    candidate, and *besides* is that of its group, if another one was asked.
     """
 
     request_id: str
@@ -55,6 +56,7 @@ class Attempt:
     budgets: tuple[Budget, ...]
     inputs: int
     tokens: int
+    besides: tuple[Budget, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

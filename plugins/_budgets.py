@@ -14,7 +14,15 @@ from plugins._ledger import Budget
 from plugins._ledger_open import budget_of, quota
 from router_config import Config, Deployment, Key
 
-__all__ = ["declared", "of_client", "of_deployment", "of_probes", "quota_of_key", "row_of"]
+__all__ = [
+    "declared",
+    "of_client",
+    "of_deployment",
+    "of_group",
+    "of_probes",
+    "quota_of_key",
+    "row_of",
+]
 
 _LONGEST = 190  # characters of a name, without its kind
 
@@ -64,6 +72,11 @@ def of_client(
         if found is not None:
             rows.append(found)
     return tuple(rows)
+
+
+def of_group(config: Config, group: str) -> tuple[Budget, ...]:
+    """Return the row of *group*, which pays for what is asked of it and of its deployments."""
+    return of_client(config, group=group, key=None, team=None, user=None)
 
 
 def _fit(name: str) -> str:

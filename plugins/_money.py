@@ -127,10 +127,12 @@ class Money:
                 ", ".join(sorted(one.name for one in newer)[:_SHOWN]),
             )
 
-    def no_room(self, candidate: Candidate, inputs: int, tokens: int) -> str | None:
-        """Return which budget of *candidate* is known to have no room for a call, or None."""
+    def no_room(
+        self, candidate: Candidate, inputs: int, tokens: int, besides: tuple[Budget, ...] = ()
+    ) -> str | None:
+        """Return which budget of *candidate*, or *besides*, is known to be too full for a call."""
         need = worst_case(candidate, inputs, tokens)
-        for budget in candidate.budgets:
+        for budget in (*candidate.budgets, *besides):
             refusal = self._known(budget.name, need)
             if refusal is not None:
                 self._tell(candidate, refusal)
@@ -167,11 +169,13 @@ class Money:
         """Hold the worst case of *attempt*.
 
         Raises:
-            TurnedDown: a budget of the deployment has no room, or the ledger is away.
-            Unavailable: 429 `budget_exceeded`, a budget of the client or the group is used up.
+            TurnedDown: a budget of the deployment, or of the fallback group that it is from, has
+                no room; or the ledger is away.
+            Unavailable: 429 `budget_exceeded`, a budget of the client or of the group that it
+                asked is used up.
         """
         candidate = attempt.candidate
-        budgets = (*candidate.budgets, *attempt.budgets)
+        budgets = (*candidate.budgets, *attempt.besides, *attempt.budgets)
         if not budgets:
             return
         most = worst_case(candidate, attempt.inputs, attempt.tokens)

@@ -106,5 +106,5 @@ def _may_repeat(plan: Plan, one: Candidate, served: Candidate, at: int) -> bool:
         and plan.region in (None, one.region)
         and plan.counts[at] <= one.max_tokens_per_input
         and plan.out(one) is None
-        and plan.no_room(one, 1, plan.counts[at]) is None
+        and plan.lacks(one, plan.counts[at]) is None
     )

@@ -51,7 +51,15 @@ async def hold(exchange: Exchange, candidate: Candidate, books: Watcher) -> bool
     plan = _plan(exchange)
     missing = plan.missing()
     tokens = sum(plan.counts[i] for i in missing)
-    what = Attempt(plan.id, candidate, plan.consumer, plan.budgets, len(missing), tokens)
+    what = Attempt(
+        plan.id,
+        candidate,
+        plan.consumer,
+        plan.budgets,
+        len(missing),
+        tokens,
+        plan.besides(candidate),
+    )
     plan.begin(candidate)
     try:
         await books.before(what)

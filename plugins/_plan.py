@@ -65,10 +65,10 @@ class Plan:
 
     *texts* go to the provider byte for byte; *counts* are their tokens, end token included.
     *groups* are the candidates of the group and of each of its fallbacks, in that order.
-    *budgets* are the client's and the group's; *no_room* tells which of a candidate's own is known
-    to be full. *attempts* bounds the rounds; in one round each missing input is in exactly one
-    wire call. *space* is the name of the space that the vectors are of. *deadline* is a reading of
-    the clock that is passed to the methods, in seconds.
+    *budgets* are the client's and the group's; *no_room* tells which of a candidate's own, or of
+    `besides`, is known to be full. *attempts* bounds the rounds; in one round each missing input is
+    in exactly one wire call. *space* is the name of the space that the vectors are of. *deadline*
+    is a reading of the clock that is passed to the methods, in seconds.
 
     Health sets the next five: *out* tells why a candidate is kept out, *last* the same for a
     request that nobody else is left for, *share* the part of its weight, *patience_s* how long a
@@ -88,7 +88,7 @@ class Plan:
     region: str | None = None
     consumer: str | None = None
     budgets: tuple[Budget, ...] = ()
-    no_room: Callable[[Candidate, int, int], str | None] = lambda *_: None
+    no_room: Callable[[Candidate, int, int, tuple[Budget, ...]], str | None] = lambda *_: None
     out: Callable[[Candidate], str | None] = lambda _: None
     last: Callable[[Candidate], str | None] | None = None
     share: Callable[[Candidate], float] = lambda _: 1.0
@@ -149,7 +149,18 @@ class Plan:
         if max(counts, default=0) > candidate.max_tokens_per_input:
             return f"takes at most {candidate.max_tokens_per_input} tokens per input"
         # Every chunk is held by itself, so room for the smallest is room to begin.
-        return self.no_room(candidate, 1, min(counts, default=0))
+        return self.lacks(candidate, min(counts, default=0))
+
+    def lacks(self, candidate: Candidate, tokens: int) -> str | None:
+        """Return which budget has no room for an input of *tokens* at *candidate*, or None."""
+        return self.no_room(candidate, 1, tokens, self.besides(candidate))
+
+    def besides(self, candidate: Candidate) -> tuple[Budget, ...]:
+        """Return the budget of a fallback group from which *candidate* is: it pays too."""
+        own = candidate.group_budget
+        if own is None or candidate.group == self.group_names[0]:
+            return ()
+        return (own,)
 
     def left_s(self, now: float) -> float:
         """Return the seconds that a wire call may take, less than 0 if the deadline has passed."""
@@ -318,7 +329,7 @@ class Plan:
         sick = [one for one in on if self.out(one) is not None]
         causes = {one.cause for one in self._turned_down.values()}
         wait = min([*map(self.wait_s, sick), _LASTING_S])
-        if "budget" in causes or any(self.no_room(one, 1, least) is not None for one in on):
+        if "budget" in causes or any(self.lacks(one, least) is not None for one in on):
             return "the budgets have no room", wait
         if sick or causes:
             return "all are out of service", min(map(self.wait_s, sick), default=1.0)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from plugins._budgets import of_deployment
+from plugins._budgets import of_deployment, of_group
 from plugins._dialects import Target
 from plugins._ledger import Budget
 from router_config import Config, Deployment, HealthProbe, resolve
@@ -41,8 +41,8 @@ class Candidate:
     """One deployment as the pick sees it.
 
     *off* says why it cannot be used at all (an unset variable). *budgets* are its account and its
-    quotas; *usd_per_million_tokens* is what an attempt will book. Timeouts are in seconds for one
-    attempt; the second grows with tokens.
+    quotas, *group_budget* is its group's; *usd_per_million_tokens* is what an attempt will book.
+    Timeouts are in seconds for one attempt; the second grows with tokens.
     """
 
     id: str
@@ -59,6 +59,7 @@ class Candidate:
     max_tokens_per_call: int | None
     timeout_s: float
     timeout_s_per_1k_tokens: float
+    group_budget: Budget | None = None
 
     def cost_nano_usd(self, tokens: int) -> int:
         """Return the price of *tokens* in one call, in nano-dollars, rounded up."""
@@ -120,6 +121,7 @@ def _candidate(deployment: Deployment, config: Config, environ: Mapping[str, str
         ),
         region=deployment.region,
         budgets=of_deployment(deployment, config),
+        group_budget=next(iter(of_group(config, deployment.group)), None),
         usd_per_million_tokens=deployment.usd_per_million_tokens,
         max_inputs=limits.max_inputs,
         max_tokens_per_input=limits.max_tokens_per_input,

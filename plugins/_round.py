@@ -102,7 +102,15 @@ async def _call(
     timeout_s = min(candidate.attempt_timeout_s(tokens), left * share)
     if patience_s is not None:
         timeout_s = min(timeout_s, patience_s)
-    what = Attempt(plan.id, candidate, plan.consumer, plan.budgets, len(chunk), tokens)
+    what = Attempt(
+        plan.id,
+        candidate,
+        plan.consumer,
+        plan.budgets,
+        len(chunk),
+        tokens,
+        plan.besides(candidate),
+    )
     plan.calls += 1
     try:
         served = await attempt(

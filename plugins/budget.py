@@ -50,7 +50,7 @@ class Budget(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
             candidate = exchange.snapshot.candidate((one.get("model_info") or {}).get("id"))
             if candidate is None or (exchange.held and exchange.held.candidate is candidate):
                 return True
-            return plan.no_room(candidate, 1, least) is None
+            return plan.lacks(candidate, least) is None
 
         return [one for one in healthy_deployments if has_room(one)]
 

@@ -16,8 +16,9 @@ from router_config.cli.fleet import read_fleet
 from router_config.cli.left import left_of, no_room, read_rooms
 
 if TYPE_CHECKING:
-    from plugins._ledger import Room
+    from plugins._ledger import Budget, Room
     from plugins._pick import Rank
+    from plugins._pool import Candidate
     from router_config import Config, Group
     from router_config.cli.fleet import Known
 
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         print(_text(group, ranks, rooms, fleet))
         if fleet.unread is not None:
             print(f"\nWho is out was not read: {fleet.unread}.")
-        if rooms is None and any(rank.candidate.budgets for rank in ranks):
+        if rooms is None and any(_budgets(rank.candidate) for rank in ranks):
             print(f"\nWhat is left of the budgets is unknown: {unread}.")
     return 0
 
@@ -111,12 +112,14 @@ def _ranks(
     fleet: Known,
 ) -> list[Rank]:
     """Return the ranks by the very functions that the proxy picks with."""
+    from plugins._budgets import of_group
     from plugins._pick import rank
     from plugins._plan import Plan
     from plugins._pool import build
     from plugins._request import Asked
 
     pool = build(config, os.environ)
+    own = of_group(config, group.name)
     names = [group.name, *(name for name in group.fallbacks if name in pool)]
     asked = Asked(group.name, group.name, ("",), (), None, "float", None, False, None, False)
     plan = Plan(
@@ -130,7 +133,10 @@ def _ranks(
         attempts=group.attempts,
         deadline=float("inf"),
         region=region,
-        no_room=lambda one, inputs, count: no_room(one, inputs, count, rooms),
+        budgets=own,
+        no_room=lambda one, inputs, count, besides: no_room(
+            one, inputs, count, (*own, *besides), rooms
+        ),
         out=lambda one: fleet.keeps_out(one.id),
     )
     return rank(plan.groups, plan.admits)
@@ -168,9 +174,14 @@ def _reach(ranks: list[Rank], attempts: int) -> int | None:
     return None
 
 
+def _budgets(one: Candidate) -> tuple[Budget, ...]:
+    return one.budgets if one.group_budget is None else (*one.budgets, one.group_budget)
+
+
 def _row(rank: Rank, rooms: Mapping[str, Room] | None, fleet: Known) -> dict[str, Any]:
     one = rank.candidate
     standing = fleet.standing(one.id)
+    budgets = _budgets(one)
     return {
         "group": one.group,
         "order": one.order,
@@ -180,8 +191,8 @@ def _row(rank: Rank, rooms: Mapping[str, Room] | None, fleet: Known) -> dict[str
         "provider": one.endpoint.provider,
         "region": one.region,
         "usd_per_million_tokens": f"{one.usd_per_million_tokens.normalize():f}",
-        "budgets": [budget.name for budget in one.budgets],
-        "left": {budget.name: left_of(budget, rooms) for budget in one.budgets},
+        "budgets": [budget.name for budget in budgets],
+        "left": {budget.name: left_of(budget, rooms) for budget in budgets},
         "health": standing.words() if standing is not None else "fine",
         "refused": rank.refused,
     }

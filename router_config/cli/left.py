@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -66,7 +66,11 @@ def left_of(budget: Budget, rooms: Mapping[str, Room] | None) -> str:
 
 
 def no_room(
-    candidate: Candidate, inputs: int, tokens: int, rooms: Mapping[str, Room] | None
+    candidate: Candidate,
+    inputs: int,
+    tokens: int,
+    besides: Sequence[Budget],
+    rooms: Mapping[str, Room] | None,
 ) -> str | None:
     """Return which budget has no room for a call to *candidate*, in the words of the proxy."""
     from plugins._money import worst_case
@@ -74,7 +78,7 @@ def no_room(
     if rooms is None:
         return None
     need = worst_case(candidate, inputs, tokens)
-    for budget in candidate.budgets:
+    for budget in (*candidate.budgets, *besides):
         if any(getattr(need, unit) > left for unit, left in _left(budget, rooms)):
             return f"budget {budget.name} has no room"
     return None

@@ -55,7 +55,7 @@ def every_budget_is_used(subject: Subject) -> Iterator[Finding]:
         kind, who = _consumer(name) or ("", name)
         used = who in accounts
         if kind == "group":
-            used = who in subject.config.groups
+            used = who in subject.config.groups or who == "*"
         elif kind in ("key", "team") and keys and not subject.general.database_url:
             teams = {entry.team for entry in keys.values()}
             used = who in (keys if kind == "key" else teams) or who == "*"

@@ -18,7 +18,7 @@ from plugins._budgets import quota_of_key
 from plugins._errors import ProviderFault, TurnedDown
 from plugins._health import Health
 from plugins._health_rules import settings_of
-from plugins._ledger import Amount, Refusal
+from plugins._ledger import Amount, Budget, Refusal
 from plugins._money import worst_case
 from plugins._plan import Plan, split
 from plugins._pool import Candidate, build
@@ -148,7 +148,8 @@ class _Machine:
             ends: list[tuple[float, list[int]]] = []
             for i, chunk in enumerate(chunks):
                 tokens = sum(plan.counts[j] for j in chunk)
-                what = Attempt(plan.id, found, None, plan.budgets, len(chunk), tokens)
+                besides = plan.besides(found)
+                what = Attempt(plan.id, found, None, plan.budgets, len(chunk), tokens, besides)
                 held, refusals, no = self._hold(what)
                 clients = {one.name for one in plan.budgets}
                 if any(one.budget in clients for one in refusals):
@@ -199,7 +200,7 @@ class _Machine:
         except TurnedDown as no:
             return None, [], no
         candidate = self._at_price(what.candidate)
-        budgets = (*candidate.budgets, *what.budgets)
+        budgets = (*candidate.budgets, *what.besides, *what.budgets)
         amount = self._worst(candidate, what.inputs, what.tokens)
         refusals = self._books.refused(budgets, amount, self._now)
         if refusals:
@@ -279,11 +280,14 @@ class _Machine:
 
     # -- the rest of what a request needs
 
-    def _no_room(self, candidate: Candidate, inputs: int, tokens: int) -> str | None:
-        if not candidate.budgets:
+    def _no_room(
+        self, candidate: Candidate, inputs: int, tokens: int, besides: tuple[Budget, ...]
+    ) -> str | None:
+        budgets = (*candidate.budgets, *besides)
+        if not budgets:
             return None
         amount = self._worst(self._at_price(candidate), inputs, tokens)
-        refusals: Sequence[Refusal] = self._books.refused(candidate.budgets, amount, self._now)
+        refusals: Sequence[Refusal] = self._books.refused(budgets, amount, self._now)
         return f"budget {refusals[0].budget} has no room" if refusals else None
 
     # -- health

@@ -16,7 +16,7 @@ from router_config.simulation.traffic import Request
 
 __all__ = ["Plans"]
 
-_NoRoom = Callable[[Candidate, int, int], "str | None"]
+_NoRoom = Callable[[Candidate, int, int, tuple[Budget, ...]], "str | None"]
 
 
 class _Way(NamedTuple):

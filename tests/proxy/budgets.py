@@ -58,6 +58,7 @@ class Setup:
     callbacks: tuple[str, ...] = ()
     wired: bool = True  # False: the line of plugins.budget is missing
     auth: str = "plugins.keys.handler"
+    fallbacks: list[dict[str, list[str]]] = field(default_factory=list)
 
     def add(
         self,
@@ -99,7 +100,11 @@ class Setup:
         """Write the config to *path*."""
         config = {
             "model_list": self.models,
-            "router_settings": {"num_retries": 0, "disable_cooldowns": True},
+            "router_settings": {
+                "num_retries": 0,
+                "disable_cooldowns": True,
+                **({"fallbacks": self.fallbacks} if self.fallbacks else {}),
+            },
             "litellm_settings": {
                 "callbacks": [
                     # Not in the order of the other configs: any will do.

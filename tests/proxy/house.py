@@ -74,6 +74,7 @@ class House:
 def configured(box: Sandbox, folder: Path) -> Setup:
     """Return the config, and put the callback that it names into *folder*."""
     setup = Setup(box, callbacks=("recorder.handler",))
+    setup.fallbacks = [{"asked": ["behind", "last"]}]
     add = setup.add
     # 20 tokens are held as 21. Five such calls fit, and three tokens more.
     add("free-first", "deepinfra", budget="free-tokens")
@@ -89,6 +90,9 @@ def configured(box: Sandbox, folder: Path) -> Setup:
     add("half-twins", "siliconflow", 2, id_="half-paid", account="half-twin")
     add("metered", "deepinfra")
     add("small-group", "vllm")
+    add("asked", "deepinfra", budget="asked-first")
+    add("behind", "nebius")
+    add("last", "vllm")
     add("counted", "deepinfra", rpm=3)
     add("counted", "vllm", 2)
     add("weighed", "deepinfra", tpm=100)
@@ -126,6 +130,9 @@ def configured(box: Sandbox, folder: Path) -> Setup:
                 "team:crew": {"tokens": 50, "period": life},
                 "user:default_user_id": {"tokens": 50, "period": "month"},
                 "group:small-group": {"tokens": 50, "period": "month"},
+                "asked-first": {"tokens": 25, "period": life},
+                "group:asked": {"tokens": 6 * 20 + 4, "period": life},
+                "group:behind": {"tokens": 2 * 20 + 4, "period": life},
             },
             "keys": keys(
                 {

@@ -103,6 +103,32 @@ def test_what_is_spent_and_held_is_not_left(
     assert [row["refused"] for row in found] == ["budget tokens has no room", None, None]
 
 
+def test_the_budget_of_a_fallback_group_counts_for_its_own_deployments(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And that of the group which is asked counts for all."""
+    made = yaml.safe_load(config.read_text())
+    for entry in made["model_list"][1:]:
+        entry["model_name"] = "behind"
+    made["router_settings"]["fallbacks"] = [{"group": ["behind"]}]
+    both = {f"group:{name}": {"tokens": 100, "period": "month"} for name in ("group", "behind")}
+    made["embedding_router"]["budgets"].update(both)
+    config.write_text(yaml.safe_dump(made))
+    for full, refused in (("group:behind", [1, 2]), ("group:group", [0, 1, 2])):
+
+        async def spend_all(name: str = full) -> None:
+            ledger = SqliteLedger(tmp_path / "state" / "ledger.db")
+            await ledger.define([Budget(name, "month", tokens=100)])
+            await ledger.adjust(name, Amount(tokens=100), "test", "me")
+            await ledger.close()
+
+        asyncio.run(spend_all())
+        found = rows(config, capsys)
+        assert [i for i, row in enumerate(found) if row["refused"]] == refused
+        assert f"budget {full} has no room" == found[refused[0]]["refused"]
+        assert found[1]["left"]["group:behind"] == "0 tokens"
+
+
 def test_the_columns_stay_in_line(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -93,6 +93,28 @@ def test_a_free_quota_ends_at_the_last_token_that_fits(tmp_path: Path, simulate:
     assert found["errors"] == {}
 
 
+def test_a_request_that_falls_back_is_paid_by_both_groups(
+    tmp_path: Path, simulate: Simulate
+) -> None:
+    """At a full fallback group the next one is asked; the full group that was asked ends it."""
+    behind, last = entry("two", "nebius", 1), entry("three", "novita", 1)
+    behind["model_name"], last["model_name"] = "behind", "last"
+    budgets = {
+        f"group:{GROUP}": {"tokens": 10_000, "period": "lifetime"},
+        "group:behind": {"tokens": 2_000, "period": "lifetime"},
+        "none": {"tokens": 1, "period": "lifetime"},
+    }
+    one = entry("one", "deepinfra", 1, budget="none")
+    path = write(tmp_path / "c.yaml", [one, behind, last], budgets=budgets)
+    config = yaml.safe_load(path.read_text())
+    config["router_settings"]["fallbacks"] = [{GROUP: ["behind", "last"]}]
+    path.write_text(yaml.safe_dump(config))
+    found = simulate(path, "--rate", "1", "--for", "10m", "--tokens", "100")
+    tokens = {id_: one["tokens"] for id_, one in found["deployments"].items()}
+    assert tokens == {"two": 1_900, "three": 8_000}
+    assert set(found["errors"]) == {"budget_exceeded"}
+
+
 def test_a_budget_starts_again_with_its_month(tmp_path: Path, simulate: Simulate) -> None:
     budgets = {"paid": {"tokens": 1_000, "period": "month"}}
     path = write(
