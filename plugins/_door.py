@@ -24,6 +24,7 @@ from plugins._door_reply import Reply
 from plugins._errors import ClientError, Unavailable
 from plugins._exchange import ID_HEADER, Exchange
 from plugins._inside import INSIDE
+from plugins._middlewares import SHORT
 from plugins._request import parse_body
 from plugins._runtime import Runtime
 from plugins._snapshot import Snapshot
@@ -66,6 +67,9 @@ class Shortcut(Protocol):
         send: Send,
     ) -> None:
         """Answer it; *body* is what LiteLLM would be given."""
+
+    def way(self, headers: dict[str, str]) -> App | None:
+        """Return a shorter way to `serve` than through all of LiteLLM's middlewares, if any."""
 
 
 class Door:
@@ -147,18 +151,21 @@ class Door:
         except ClientError as error:
             # LiteLLM still decides who may ask: our hook raises this once the key was accepted.
             exchange.error = error
-        shortcut = self._shortcut
+        shortcut, app = self._shortcut, self.app
         fields = _inner_fields(exchange)
         if shortcut is not None and shortcut.takes(runtime, exchange, headers):
             inner_body = b""
             inner = _inner_scope(scope, len(body), exchange.id)
             inner[INSIDE] = functools.partial(shortcut.serve, runtime, exchange, headers, fields)
+            way = shortcut.way(headers)
+            if way is not None:
+                app, inner[SHORT] = way, True
         else:
             inner_body = await _where(len(body), functools.partial(orjson.dumps, fields))
             inner = _inner_scope(scope, len(inner_body), exchange.id)
         watch = asyncio.create_task(_watch(receive, exchange))
         try:
-            await self.app(inner, replay(inner_body, lambda: asyncio.shield(watch)), reply.checked)
+            await app(inner, replay(inner_body, lambda: asyncio.shield(watch)), reply.checked)
         except Exception as error:
             # LiteLLM without its database package raises here for a missing key, after a bare 500.
             if reply.begun:

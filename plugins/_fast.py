@@ -19,10 +19,11 @@ from typing import Any, Protocol
 import orjson
 
 from plugins import _reply
-from plugins._asgi import Scope, Send
+from plugins._asgi import App, Scope, Send
 from plugins._consumer import consumer_of
 from plugins._errors import ClientError, ProviderFault, TurnedDown, Unavailable
 from plugins._exchange import Exchange
+from plugins._middlewares import SHORT
 from plugins._plan import Plan
 from plugins._pool import Candidate
 from plugins._runtime import Runtime
@@ -69,6 +70,12 @@ class LiteLLM(Protocol):
     def covers(self, runtime: Runtime) -> bool:
         """Tell whether nothing in LiteLLM has to see a request before it is answered."""
 
+    def way(self, headers: dict[str, str]) -> App | None:
+        """Return the short way through LiteLLM's middlewares for a request with *headers*."""
+
+    def reply_headers_of_middlewares(self) -> dict[str, str]:
+        """Return what a middleware that is left out on the short way would have put on a reply."""
+
     def is_admin(self, headers: dict[str, str]) -> bool:
         """Tell whether the request carries the proxy's master key."""
 
@@ -101,6 +108,10 @@ class Fast:
             return False
         return exchange.snapshot.serves_alone(_group(exchange))
 
+    def way(self, headers: dict[str, str]) -> App | None:
+        """Return the short way through LiteLLM's middlewares, if this request may take it."""
+        return self._litellm.way(headers)
+
     async def serve(
         self,
         runtime: Runtime,
@@ -126,6 +137,8 @@ class Fast:
             exchange.error = error
             answer = error.status, {}, b""
         exchange.replied = answer[0] == 200
+        if SHORT in scope:
+            answer[1].update(self._litellm.reply_headers_of_middlewares())
         await self._tell(exchange, books, functools.partial(_send, send, *answer))
 
     async def _answer(

@@ -10,7 +10,7 @@ from typing import Any
 
 from plugins._asgi import App, Receive, Scope, Send
 
-__all__ = ["INSIDE", "branch"]
+__all__ = ["INSIDE", "branch", "work"]
 
 INSIDE = "qwen3_router.inside"
 """The key of a scope under which `work(scope, send)` stands, where the request carries it."""
@@ -38,11 +38,12 @@ def branch(stack: Any, router: App, bypassed: str) -> bool:
         if type(inner).__name__ == bypassed:
             before = outer
         outer = inner
-    outer.app = _Branch(router, _work)
+    outer.app = _Branch(router, work)
     if before is not None:
         before.app = _Branch(before.app, before.app.app)
     return True
 
 
-async def _work(scope: Scope, receive: Receive, send: Send) -> None:
+async def work(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve a request by what it carries."""
     await scope[INSIDE](scope, send)

@@ -1,28 +1,25 @@
 """The one place that touches names of LiteLLM which are not documented for extensions.
 
-Every name used here is listed in `NEEDED`; a test imports each of them from the pinned release, so
-an upgrade that moves one fails with its name. Imports stay inside functions: LiteLLM loads our
-callbacks while its proxy module is still being set up.
+Every name used here is listed in `_litellm_names`; a test imports each of them from the pinned
+release, so an upgrade that moves one fails with its name. Imports stay inside functions: LiteLLM
+loads our callbacks while its proxy module is still being set up.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from plugins._inside import branch
+from plugins._inside import branch, work
+from plugins._litellm_names import NEEDED_BY_THE_FAST_PATH, check_release
+from plugins._middlewares import ShortWay
 
 __all__ = [
-    "BANNED",
-    "NEEDED",
-    "NEEDED_BY_THE_FAST_PATH",
-    "TESTED",
     "authenticate",
     "callback_base",
     "callbacks",
-    "check_release",
     "config_path",
     "custom_auth",
     "general_settings",
@@ -32,64 +29,13 @@ __all__ = [
     "is_health_check",
     "knows_model",
     "master_key",
-    "missing_names",
     "proxy_version",
     "refusal",
     "reply_headers",
+    "short_way",
     "wrap_app",
 ]
 
-TESTED = "1.108.7"
-# Releases with malicious code, withdrawn from the index; refused by name should a mirror have them.
-BANNED = ("1.82.7", "1.82.8")
-Names = Mapping[str, tuple[str, ...]]
-NEEDED: Names = {
-    "litellm.constants": ("LITTELM_INTERNAL_HEALTH_SERVICE_ACCOUNT_NAME",),
-    "litellm.proxy.proxy_server": (
-        "app",
-        "general_settings",
-        "llm_router",
-        "master_key",
-        "prisma_client",
-        "user_config_file_path",
-        "version",
-    ),
-    "litellm.proxy.common_request_processing": (
-        "ProxyBaseLLMRequestProcessing.get_custom_headers",
-    ),
-}
-# Where one of these has moved, LiteLLM's own path serves.
-NEEDED_BY_THE_FAST_PATH: Names = {
-    "litellm.integrations.custom_logger": ("CustomLogger",),
-    "litellm": (
-        "_async_failure_callback",
-        "_async_success_callback",
-        "callbacks",
-        "failure_callback",
-        "success_callback",
-    ),
-    "litellm.proxy._types": ("ProxyException",),
-    "litellm.proxy.auth.user_api_key_auth": ("user_api_key_auth",),
-    "litellm.litellm_core_utils.litellm_logging": (
-        "Logging.async_failure_handler",
-        "Logging.async_success_handler",
-        "Logging.failure_handler",
-        "Logging.handle_sync_success_callbacks_for_async_calls",
-    ),
-    "litellm.proxy.common_request_processing": (
-        "ProxyBaseLLMRequestProcessing.base_process_llm_request",
-        "ProxyBaseLLMRequestProcessing.common_processing_pre_call_logic",
-        "ProxyBaseLLMRequestProcessing.handle_llm_api_exception",
-    ),
-    "litellm.proxy.proxy_server": (
-        "app.router",
-        "general_settings",
-        "proxy_config",
-        "proxy_logging_obj",
-        "user_custom_auth",
-        "version",
-    ),
-}
 # The headers in which a key may stand, under the names of `user_api_key_auth`'s arguments.
 _KEY_HEADERS = {
     "api_key": "authorization",
@@ -101,42 +47,7 @@ _KEY_HEADERS = {
 }
 
 
-def check_release() -> str | None:
-    """Return a warning for an untested LiteLLM release, or None.
-
-    Raises:
-        RuntimeError: the installed release is one of the compromised ones.
-    """
-    try:
-        installed = version("litellm")
-    except PackageNotFoundError:  # a source checkout without metadata
-        return "LiteLLM carries no version; the router was tested with " + TESTED
-    if installed in BANNED:
-        raise RuntimeError(
-            f"LiteLLM {installed} is a compromised release and must not run; install {TESTED}."
-        )
-    if installed != TESTED:
-        return f"LiteLLM {installed} is untested with this router, which was tested with {TESTED}"
-    return None
-
-
-def missing_names(needed: Names) -> list[str]:
-    """Return those of the *needed* names that the installed LiteLLM does not have."""
-    missing = []
-    for module_name, names in needed.items():
-        module = importlib.import_module(module_name)
-        for name in names:
-            owner: Any = module
-            for part in name.split("."):
-                owner = getattr(owner, part, _ABSENT)
-            if owner is _ABSENT:
-                missing.append(f"{module_name}.{name}")
-    return missing
-
-
-_ABSENT = object()
-
-
+@functools.cache
 def _proxy() -> Any:
     return importlib.import_module("litellm.proxy.proxy_server")
 
@@ -188,6 +99,7 @@ async def authenticate(scope: Any, body: dict[str, Any]) -> Any:
     Raises: whatever LiteLLM raises; see `refusal`.
     """
     scope["parsed_body"] = (tuple(body), body)  # so that it is not read again
+    scope.setdefault("app", _proxy().app)  # which its application sets, if it was not passed by
     request = importlib.import_module("fastapi").Request(scope)
     module = importlib.import_module("litellm.proxy.auth.user_api_key_auth")
     keys = {name: request.headers.get(header) for name, header in _KEY_HEADERS.items()}
@@ -308,8 +220,26 @@ def has_branch() -> bool:
     The bypassed one looks for rarely used features by the path, which costs more than all the
     other middlewares together.
     """
-    stack = _own_stack if _own_stack is not None else _stack()
-    return branch(stack, _proxy().app.router, bypassed="LazyFeatureMiddleware")
+    return branch(_whole_stack(), _proxy().app.router, bypassed="LazyFeatureMiddleware")
+
+
+@functools.cache
+def short_way() -> ShortWay | None:
+    """Return the way past those of LiteLLM's middlewares that would do nothing.
+
+    None for a release that was not looked at: what is inert in one may have work in another.
+    """
+    if check_release() is not None:
+        return None
+    app = _proxy().app
+    telemetry = getattr(app, "_native_telemetry", None)
+    if telemetry is None:
+        return None
+    return ShortWay(_whole_stack(), app.router, work, telemetry.enabled)
+
+
+def _whole_stack() -> Any:
+    return _own_stack if _own_stack is not None else _stack()
 
 
 def _stack() -> Any:

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from plugins import _litellm
-from plugins._asgi import Scope
+from plugins._asgi import App, Scope
 from plugins._fast import NotAdmitted
 from plugins._listeners import in_the_way, is_limited, listens, unknown_setting
+from plugins._litellm_names import NEEDED_BY_THE_FAST_PATH, missing_names
 from plugins._litellm_request import Handled
+from plugins._middlewares import ShortWay
 from plugins._plan import Plan
 from plugins._pool import Candidate
 from plugins._runtime import Runtime
@@ -86,6 +88,7 @@ class Side:
         self._version = ""
         self._told = False
         self._own_keys = False
+        self._short: ShortWay | None = None
 
     def covers(self, runtime: Runtime) -> bool:
         """Tell whether nothing in LiteLLM has to see a request before it is answered.
@@ -103,12 +106,14 @@ class Side:
         return self._covers
 
     def _why_not(self, runtime: Runtime) -> str | None:
-        moved = _litellm.missing_names(_litellm.NEEDED_BY_THE_FAST_PATH)
+        moved = missing_names(NEEDED_BY_THE_FAST_PATH)
         if moved:
             return f"this LiteLLM has no {moved[0]}"
         if not _litellm.has_branch():
             return "its middlewares are not built as expected"
         self._version = _litellm.proxy_version()
+        short = _litellm.short_way()
+        self._short = short if short is not None and short.is_open() else None
         callbacks = _litellm.callbacks()
         self._told = _litellm.has_database() or listens(callbacks)
         self._own_keys = _is_ours(_litellm.custom_auth())
@@ -121,6 +126,14 @@ class Side:
         if setting is not None:
             return f"{setting} is set, and the fast path does not know its effect"
         return None
+
+    def way(self, headers: dict[str, str]) -> App | None:
+        """Return the short way through LiteLLM's middlewares for a request with *headers*."""
+        return self._short.entry(headers) if self._short is not None else None
+
+    def reply_headers_of_middlewares(self) -> dict[str, str]:
+        """Return what a middleware that is left out on the short way would have put on a reply."""
+        return self._short.headers if self._short is not None else {}
 
     def is_admin(self, headers: dict[str, str]) -> bool:
         """Tell whether the request carries the proxy's master key."""

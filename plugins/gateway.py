@@ -23,6 +23,7 @@ from plugins._door import Door
 from plugins._errors import TurnedDown
 from plugins._fast import Fast
 from plugins._foreign import translate
+from plugins._litellm_names import check_release
 from plugins._ready import Ready
 from plugins._routes import Routes
 from plugins._side import Side
@@ -177,7 +178,7 @@ def _renew(old: Snapshot, new: Snapshot) -> None:
 
 def _install() -> Gateway:
     """Start the runtime and put the door in place; runs while LiteLLM loads its callbacks."""
-    warning = _litellm.check_release()
+    warning = check_release()
     if warning:
         log.warning("%s", warning)
     path = _litellm.config_path()

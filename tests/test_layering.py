@@ -63,8 +63,8 @@ TABLE: dict[str, dict[str, str]] = {
         "": "",
         # Public files: what LiteLLM loads.
         "budget": "_errors _exchange _lead _plain _pool _runtime",
-        "gateway": "_asgi _door _errors _fast _foreign _lead _litellm _plain _ready _routes"
-        " _runtime _side _snapshot budget keys status router_config",
+        "gateway": "_asgi _door _errors _fast _foreign _lead _litellm _litellm_names _plain _ready"
+        " _routes _runtime _side _snapshot budget keys status router_config",
         "health": "_lead _runtime",
         "status": "_asgi _litellm _routes _runtime _status_style _status_words router_config",
         "keys": "_consumer _errors _foreign _keyring _litellm _runtime router_config",
@@ -74,18 +74,21 @@ TABLE: dict[str, dict[str, str]] = {
         # How LiteLLM is led, and what a client meets first.
         "_consumer": "_admission _budgets _foreign _runtime",
         "_asgi": "",
-        "_door": "_apart _asgi _door_body _door_reply _errors _exchange _inside _request _runtime"
-        " _snapshot",
+        "_door": "_apart _asgi _door_body _door_reply _errors _exchange _inside _middlewares"
+        " _request _runtime _snapshot",
         "_door_body": "_asgi _errors _gate",
         "_door_reply": "_asgi _errors _exchange _foreign",
-        "_fast": "_asgi _consumer _errors _exchange _plan _pool _reply _runtime _story"
+        "_fast": "_asgi _consumer _errors _exchange _middlewares _plan _pool _reply _runtime _story"
         " router_config",
         "_inside": "_asgi",
+        "_middlewares": "_asgi",
         "_listeners": "",
-        "_side": "_asgi _fast _listeners _litellm _litellm_request _plan _pool _runtime",
+        "_side": "_asgi _fast _listeners _litellm _litellm_names _litellm_request _middlewares"
+        " _plan _pool _runtime",
         "_foreign": "_errors",
         "_lead": "_admission _consumer _errors _exchange _litellm_request _runtime _story",
-        "_litellm": "_inside",
+        "_litellm": "_inside _litellm_names _middlewares",
+        "_litellm_names": "",
         "_litellm_request": "_asgi",
         "_story": "_pool",
         "_ready": "_asgi _runtime",

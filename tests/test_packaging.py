@@ -20,7 +20,7 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from plugins._litellm import BANNED, TESTED
+from plugins._litellm_names import BANNED, TESTED
 from tests.imports import PACKAGES, imports, modules
 
 ROOT = Path(__file__).parents[1]

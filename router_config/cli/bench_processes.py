@@ -114,12 +114,14 @@ def ours(
     """Start our proxy with a client key, its ledger and, unless told otherwise, its health."""
     key = "sk-bench-" + secrets.token_hex(16)
     budget = {"budget": "bench", "input_cost_per_token": 0.0001}  # digits in JSON too
+    free = {"input_cost_per_token": 0}
     wide = {"mode": "embedding", "concurrency": 64}
     config = {
         "model_list": [
             _deployment("ours-float", "qwen3/openai", base, base64=False, **wide, **budget),
             _deployment("ours-base64", "qwen3/openai", base64, base64=True, **wide, **budget),
-            _deployment("ours-unpaid", "qwen3/openai", base64, base64=True, **wide),
+            # Whatever has a price is counted, with or without a budget.
+            _deployment("ours-unpaid", "qwen3/openai", base64, base64=True, **wide, **free),
         ],
         "router_settings": {"num_retries": 0, "disable_cooldowns": True},
         "litellm_settings": {

@@ -47,7 +47,7 @@ def here(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _litellm() -> Finding:
-    from plugins._litellm import BANNED, TESTED
+    from plugins._litellm_names import BANNED, TESTED
 
     try:
         installed = version("litellm")
