@@ -33,6 +33,9 @@ _DEFAULTS = {
 # on two busy cores, and with the default of 5 s the workers restart for ever.
 _WORKER_HEALTHCHECK_S = 60
 _DRAIN_S = 30
+# Longer than clients and balancers keep an idle connection (httpx, and so OpenAI's client, 5 s, as
+# long as uvicorn would; others 60 s): if we close first, a request may be on its way, and is lost.
+_KEEP_ALIVE_S = 75
 # LiteLLM refuses to start with a key that stands in everybody's documentation. It, too, keeps a
 # digest: the key in clear would be found by scanners of secrets.
 _PUBLIC_KEYS = frozenset({"88dc28d0f030c55ed4ab77ed8faf098196cb1c05df778539800c9f1243fe6b4b"})
@@ -80,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         access_log=args.access_log,
         timeout_worker_healthcheck=_WORKER_HEALTHCHECK_S,
         timeout_graceful_shutdown=_DRAIN_S,
+        timeout_keep_alive=_KEEP_ALIVE_S,
     )
     return 0
 

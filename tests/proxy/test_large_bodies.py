@@ -6,7 +6,9 @@ Plain LiteLLM was silent for 14 s.
 
 from __future__ import annotations
 
+import http.client
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import orjson
@@ -24,6 +26,21 @@ LIMIT = 16 * 1024 * 1024
 BOUND_S = 0.25
 TRIES = 3
 BLOCK = b"x" * 65_536
+
+
+@pytest.fixture(scope="module", autouse=True)
+def idle(proxy: Proxy) -> Iterator[tuple[http.client.HTTPConnection, float]]:
+    """A connection that was used once, and when that was: here, where the tests take their time."""
+    connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
+    _alive(connection)
+    yield connection, time.monotonic()
+    connection.close()
+
+
+def _alive(connection: http.client.HTTPConnection) -> None:
+    connection.auto_open = 0 if connection.sock else 1  # the same one, or none
+    connection.request("GET", "/health/liveliness")
+    assert connection.getresponse().read()
 
 
 @pytest.fixture
@@ -215,3 +232,12 @@ def test_many_long_texts_do_not_hold_up_short_ones(proxy: Proxy, box: Sandbox) -
     assert response.status_code == 200
     assert waiting > 0
     assert calls(box) == {"vllm": 1}
+
+
+def test_who_keeps_a_connection_finds_it_open(
+    idle: tuple[http.client.HTTPConnection, float],
+) -> None:
+    connection, since = idle
+    # As long as httpx keeps one, and with it OpenAI's client; a little more for slow machines.
+    time.sleep(max(0.0, since + 6 - time.monotonic()))
+    _alive(connection)
