@@ -23,6 +23,13 @@ MASTER_KEY = "sk-test-master-key-of-the-suite"
 # Without this every request reads the machine's certificates first: a tenth of a second each.
 PLAIN: dict[str, Any] = {"verify": False, "trust_env": False}
 _READY_WITHIN_S = 120.0
+_LITELLM_FORMS: dict[str, list[str]] = {
+    "litellm": [],
+    "granian-1": ["--run_granian"],
+    "granian": ["--run_granian", "--num_workers", "2"],
+    # Without it the workers are killed while they still start.
+    "uvicorn-2": ["--num_workers", "2", "--timeout_worker_healthcheck", "60"],
+}
 # What would change a start: keys of the developer's own shell, for one.
 _FOREIGN = ("_API_KEY", "_API_BASE", "SCW_SECRET_KEY", "DATABASE_URL", "CONFIG_FILE_PATH")
 
@@ -91,15 +98,15 @@ def clean_environ(extra: Mapping[str, str]) -> dict[str, str]:
 def command_for(form: str, config: Path, port: int) -> list[str]:
     """Return the command of one of the documented ways to start the proxy.
 
-    *form* is "serve", "litellm", "granian" (plain LiteLLM with two workers under granian) or
-    "uvicorn" (the composed application; the config is in CONFIG_FILE_PATH).
+    *form* is "serve", "uvicorn" (the composed application; the config is in CONFIG_FILE_PATH), or
+    one of plain LiteLLM's: "litellm", "granian-1", "granian" (two workers), "uvicorn-2" (two).
     """
     listen = ["--host", "127.0.0.1", "--port", str(port)]
     if form == "serve":
         return [sys.executable, "-m", "router_config", "serve", "--config", str(config), *listen]
     if form == "uvicorn":
         return [sys.executable, "-m", "uvicorn", "plugins.gateway:app", *listen]
-    workers = ["--num_workers", "2", "--run_granian"] if form == "granian" else []
+    workers = _LITELLM_FORMS[form]
     litellm = Path(sys.executable).with_name("litellm")
     return [str(litellm), "--config", str(config), *listen, *workers]
 

@@ -8,9 +8,6 @@ add: LiteLLM's own response cache, and a callback of theirs that refuses request
 from __future__ import annotations
 
 import json
-import os
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,12 +19,11 @@ import yaml
 
 from router_config.cli import main
 from router_config.sandbox import Sandbox
-from tests.proxy import configs
+from tests.proxy import configs, stops
 from tests.proxy.answers import calls, refused
 from tests.proxy.conftest import let_litellm_look_around
 from tests.proxy.harness import ROOT, Proxy, running
 from tests.proxy.sockets import exchange, head
-from tests.sizes import size
 
 VLLM = configs.solo("vllm")
 MANY = [f"text number {i}" for i in range(40)]
@@ -84,6 +80,7 @@ def _with_a_job(config: Path) -> Path:
     """Let a callback add a job to the work beside the requests; it fails every other time."""
     found = yaml.safe_load(config.read_text())
     found["litellm_settings"]["callbacks"].append("job.handler")
+    found["embedding_router"]["budgets"] = stops.BUDGETS
     config.write_text(yaml.safe_dump(found, sort_keys=False))
     (config.parent / "job.py").write_text(_JOB)
     return config
@@ -158,7 +155,8 @@ def operated(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iter
     config = _with_a_job(configs.write(sandbox, folder / "config.yaml"))
     config = _as_operators_do(config)
     log = folder / "proxy.log"
-    with running(config, log, environ=configs.environ(sandbox), form="uvicorn") as process:
+    environ = {**configs.environ(sandbox), "QWEN3_ROUTER_STATE": str(folder / "state")}
+    with running(config, log, environ=environ, form="uvicorn") as process:
         yield process
 
 
@@ -312,47 +310,6 @@ def test_a_key_of_the_file_works_under_a_root_path(plain: Proxy, box: Sandbox) -
     assert calls(box) == {"vllm": 2}
 
 
-# -- the end
-
-# As many as each of them is sent at once, so that all are under way together.
-_IN_FLIGHT = [
-    *["deepinfra"] * 100,
-    *["fireworks"] * 32,
-    *["openrouter"] * 32,
-    *["vllm"] * 32,
-    *["scaleway"] * 4,
-][:: size(5, 1)]
-
-
-def test_a_stop_answers_all_requests_in_flight(box: Sandbox, tmp_path: Path) -> None:
-    config = configs.write(box, tmp_path / "config.yaml")
-    answers: list[httpx.Response] = []
-    with running(config, tmp_path / "log", environ=configs.environ(box)) as proxy:
-        box.reset()  # LiteLLM looked at the models of its own deployments
-        for provider in set(_IN_FLIGHT):
-            box.fault(provider, "slow", delay_s=5.0)
-
-        def ask(number: int, provider: str) -> None:
-            body = {"model": configs.solo(provider), "input": f"text {number}", "dimensions": 32}
-            answers.append(proxy.post(body))
-
-        threads = [threading.Thread(target=ask, args=one) for one in enumerate(_IN_FLIGHT)]
-        for thread in threads:
-            thread.start()
-        ends = time.monotonic() + 30
-        while sum(calls(box).values()) < len(threads) and time.monotonic() < ends:
-            time.sleep(0.05)
-        os.kill(proxy.process.pid, signal.SIGTERM)
-        for thread in threads:
-            thread.join()
-        code = proxy.process.wait(timeout=40)
-    assert [one.status_code for one in answers] == [200] * len(threads)
-    assert all(len(one.json()["data"][0]["embedding"]) == 32 for one in answers)
-    assert sum(calls(box).values()) == len(threads)
-    assert code in (0, -signal.SIGTERM)
-    assert "Traceback" not in proxy.log()
-
-
 def test_whichever_worker_is_asked_counts_for_all(workers: Proxy) -> None:
     def asked() -> tuple[float, float]:
         # A connection of its own each time, so that the workers take turns.
@@ -371,3 +328,14 @@ def test_whichever_worker_is_asked_counts_for_all(workers: Proxy) -> None:
     while (last := asked()) != (counts[0] + 20, 2):
         assert time.monotonic() < ends, last
         time.sleep(0.1)
+
+
+# -- the end; `serve` and others: test_stop.py
+
+
+@pytest.mark.parametrize("name", ["workers", "operated"])
+def test_a_stop_answers_all_requests_in_flight(
+    request: pytest.FixtureRequest, box: Sandbox, name: str
+) -> None:
+    ended: Proxy = request.getfixturevalue(name)
+    stops.assert_a_good_stop(ended, box, ended.folder / "state")
