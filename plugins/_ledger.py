@@ -141,7 +141,7 @@ class Crossing:
 class Reservation:
     """A hold of *amount* on each of *rows*; *expires_at* is in the store's own seconds.
 
-    *crossings* are those that this step made by expiring overdue reservations of others.
+    *crossings* are those made by expiring overdue reservations of others.
     """
 
     id: str
@@ -211,10 +211,11 @@ class Posting:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that must not be in a ledger, in words for the operator."""
+    """Something that must not be in a ledger, in words; not *lasting*: they change with time."""
 
     what: str
     fix: str
+    lasting: bool = True
 
 
 class BudgetExhausted(RouterError):
@@ -268,10 +269,9 @@ class Ledger(Protocol):
         """Check that the store can hold. Raises `LedgerUnfit` with what to do."""
 
     async def define(self, budgets: Sequence[Budget]) -> tuple[Budget, ...]:
-        """Set limits and periods; the same again changes nothing. Counters stay as they are.
+        """Set limits and periods, and leave counters alone; an older word changes nothing.
 
-        An older word (`Budget.since`) changes nothing either; returned are the definitions that
-        stand against one, and differ from it.
+        Returns the definitions that stand against an older word (`since`) and differ from it.
         """
 
     async def reserve(
@@ -321,10 +321,10 @@ class Ledger(Protocol):
     async def check(self) -> list[Finding]:
         """Hold the counters against the journal and the open reservations."""
 
-    async def accept(self, reason: str, who: str) -> None:
-        """Go on with the store as it is: after a loss of data, or to set right what `check` found.
+    async def accept(self, reason: str, who: str, shown: Sequence[Finding] | None = None) -> None:
+        """Make counters the sum of the journal, and the store's clock the wall clock.
 
-        Counters become the sum of the journal, and the store's clock becomes the wall clock.
+        Raises `ValueError`, and changes nothing, if it finds something else than was *shown*.
         """
 
     async def fold(self, before: float) -> int:

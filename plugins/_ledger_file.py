@@ -145,16 +145,13 @@ class LedgerFile:
         return None
 
     def accept(self) -> sqlite3.Connection:
-        """Return a connection to the file as it is, empty if it has to be, under a new epoch."""
+        """Return a connection to the file as it is, empty if it has to be; see `note`."""
         self.close()
         try:
             db = self._connected()
             self._db = db
             if _version(db) == 0:
-                _create(db, accepted=True)
-            epoch = secrets.token_hex(8)
-            db.execute("UPDATE state SET epoch = ?, accepted = 1", (epoch,))
-            self._note(epoch)
+                _create(db)
         except sqlite3.Error as error:
             self.close()
             raise unavailable(self.path, error) from None
@@ -187,11 +184,11 @@ class LedgerFile:
         if _version(db) == 0:
             if known:
                 raise gone
-            _create(db, accepted=False)
+            _create(db)
         (epoch, accepted) = db.execute("SELECT epoch, accepted FROM state").fetchone()
         if known and epoch != known and not accepted:
             raise LedgerUnfit(f"the ledger {self.path} was exchanged for another; {_ACCEPT}")
-        self._note(epoch)
+        self.note(epoch)
         return db
 
     def _connected(self) -> sqlite3.Connection:
@@ -255,8 +252,8 @@ class LedgerFile:
             self._lock = os.open(self._lock_path, flags, 0o600)
         return self._lock
 
-    def _note(self, epoch: str) -> None:
-        """Remember *epoch* in this process and beside the database."""
+    def note(self, epoch: str) -> None:
+        """Remember *epoch* in this process and beside the database; hold the lock."""
         fd = self._fd()
         if os.pread(fd, 64, 0).decode("ascii", "replace").strip() != epoch:
             os.ftruncate(fd, 0)
@@ -293,13 +290,13 @@ def unavailable(path: Path, error: sqlite3.Error) -> LedgerUnavailable:
     return LedgerUnavailable(f"the ledger {path} cannot be used now ({text})")
 
 
-def _create(db: sqlite3.Connection, *, accepted: bool) -> None:
+def _create(db: sqlite3.Connection) -> None:
     """Make the tables, all or none."""
     with contextlib.closing(db.cursor()) as cursor:
         cursor.executescript(
             f"BEGIN IMMEDIATE; {_SCHEMA}"
             "INSERT INTO state VALUES "
-            f"(1, '{secrets.token_hex(8)}', {int(accepted)}, 1, 0, 0, 0, NULL);"
+            f"(1, '{secrets.token_hex(8)}', 0, 1, 0, 0, 0, NULL);"
             f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_VERSION}; COMMIT;"
         )
 

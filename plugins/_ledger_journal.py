@@ -13,9 +13,10 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from plugins._ledger import UNITS, Amount, Finding, LedgerUnavailable, Posting, Row
+from plugins._ledger import UNITS, Amount, Finding, LedgerUnavailable, LedgerUnfit, Posting, Row
 from plugins._ledger_line import Line, Step, ask, connect, translated
 from plugins._ledger_time import DAY_S
+from plugins._ledger_words import check_shown, lost
 
 __all__ = ["Journal"]
 
@@ -35,37 +36,23 @@ class Journal:
     async def check(self) -> list[Finding]:
         """Return what does not add up."""
         async with self._client() as client:
-            snapshot, booked = await self._sums(client, mend=False)
-        _, _, _, ahead, rows, open_ = snapshot
-        held = _held(open_)
-        found = []
-        for row, counted, _ in rows:
-            spent, holds = [int(one) for one in counted[:3]], [int(one) for one in counted[3:]]
-            for unit, have, posted, kept, still in zip(
-                UNITS, spent, booked[row], holds, held[row], strict=True
-            ):
-                where = row.replace(":", " ", 1).replace(":", ", ", 1)
-                if have != posted:
-                    what = f"{where}: {have} {unit} spent, but {posted} in the journal"
-                    found.append(Finding(what, _FIX))
-                if kept != still:
-                    what = f"{where}: {kept} {unit} held, but {still} in open reservations"
-                    found.append(Finding(what, _FIX))
-        known = {row for row, _, _ in rows}
-        for row, sums in {**booked, **held}.items():
-            if row not in known and any(sums):
-                found.append(Finding(f"the counter of {row} is missing", _FIX))
-        if int(ahead) > _AHEAD_US:
-            seconds = int(ahead) // 1_000_000
-            what = f"the store's clock is {seconds} s ahead: its clock jumped forward, and back"
-            found.append(Finding(what, f"wait, or {_FIX}"))
-        return found
+            return _judged(*await self._sums(client, mend=False))
 
-    async def accept(self, reason: str, who: str) -> None:
-        """Make counters the sum of the journal, under a new epoch."""
+    async def accept(self, reason: str, who: str, shown: Sequence[Finding] | None) -> None:
+        """Make counters the sum of the journal, under a new epoch.
+
+        Raises:
+            ValueError: something else is found than was *shown*; nothing was changed.
+        """
         async with self._client() as client:
             for _ in range(_TRIES):
-                snapshot, booked = await self._sums(client, mend=True)
+                try:
+                    snapshot, booked = await self._sums(client, mend=False)
+                    now = _judged(snapshot, booked)
+                except LedgerUnfit as error:
+                    snapshot, booked = await self._sums(client, mend=True)
+                    now = lost(error)
+                check_shown(shown, now)
                 held = _held(snapshot[5])
                 rows = {row for row, _, _ in snapshot[4]} | set(booked) | set(held)
                 sums = [[row, *map(str, booked[row]), *map(str, held[row])] for row in sorted(rows)]
@@ -153,6 +140,34 @@ class Journal:
         async with connect(self._line.url, _TIMEOUT_S) as client:
             with translated(self._line.url):
                 yield client
+
+
+def _judged(snapshot: Sequence[Any], booked: Mapping[str, Sequence[int]]) -> list[Finding]:
+    """Return what does not add up in *snapshot*, if *booked* is what was posted."""
+    _, _, _, ahead, rows, open_ = snapshot
+    held = _held(open_)
+    found = []
+    for row, counted, _ in rows:
+        spent, holds = [int(one) for one in counted[:3]], [int(one) for one in counted[3:]]
+        for unit, have, posted, kept, still in zip(
+            UNITS, spent, booked[row], holds, held[row], strict=True
+        ):
+            where = row.replace(":", " ", 1).replace(":", ", ", 1)
+            if have != posted:
+                what = f"{where}: {have} {unit} spent, but {posted} in the journal"
+                found.append(Finding(what, _FIX))
+            if kept != still:
+                what = f"{where}: {kept} {unit} held, but {still} in open reservations"
+                found.append(Finding(what, _FIX))
+    known = {row for row, _, _ in rows}
+    for row, sums in {**booked, **held}.items():
+        if row not in known and any(sums):
+            found.append(Finding(f"the counter of {row} is missing", _FIX))
+    if int(ahead) > _AHEAD_US:
+        seconds = int(ahead) // 1_000_000
+        what = f"the store's clock is {seconds} s ahead: its clock jumped forward, and back"
+        found.append(Finding(what, f"wait, or {_FIX}", lasting=False))
+    return found
 
 
 def _amount(fields: Mapping[str, str]) -> Amount:

@@ -33,6 +33,7 @@ from plugins._ledger_epochs import Epochs
 from plugins._ledger_journal import Journal
 from plugins._ledger_line import Line, Step
 from plugins._ledger_time import Period, micros
+from plugins._ledger_words import text
 
 __all__ = ["RedisLedger"]
 
@@ -130,7 +131,7 @@ class RedisLedger:
         self, name: str, amount: Amount, reason: str, who: str
     ) -> tuple[Crossing, ...]:
         """Add *amount* to what is spent in the present period."""
-        asked = {"name": name, "reason": reason, "who": who}
+        asked = {"name": name, "reason": text(reason), "who": text(who)}
         answer = await self._do(Step("adjust", {**asked, **_letters(amount.checked(signed=True))}))
         if answer[0] == "less":
             raise ValueError(f"less than nothing would be spent of {name} in this period")
@@ -140,9 +141,9 @@ class RedisLedger:
         """Hold the counters against the journal and the open reservations."""
         return await Journal(self._line()).check()
 
-    async def accept(self, reason: str, who: str) -> None:
+    async def accept(self, reason: str, who: str, shown: Sequence[Finding] | None = None) -> None:
         """Go on with the store as it is."""
-        await Journal(self._line()).accept(reason, who)
+        await Journal(self._line()).accept(text(reason), text(who), shown)
 
     async def fold(self, before: float) -> int:
         """Add old postings up by day, in steps that are short each."""
@@ -221,8 +222,8 @@ def _letters(amount: Amount) -> dict[str, str]:
     }
 
 
-def _row(text: str) -> Row:
-    period, start, budget = text.split(":", 2)
+def _row(joined: str) -> Row:
+    period, start, budget = joined.split(":", 2)
     return Row(budget, period, int(start))
 
 
@@ -252,5 +253,5 @@ def _room(fields: Sequence[Any], now: float) -> Room:
     )
 
 
-def _number(text: str) -> int | None:
-    return int(text) if text else None
+def _number(digits: str) -> int | None:
+    return int(digits) if digits else None

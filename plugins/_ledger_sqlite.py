@@ -30,6 +30,7 @@ from plugins._ledger_apart import Apart
 from plugins._ledger_file import LedgerFile, reader, unavailable
 from plugins._ledger_here import Here
 from plugins._ledger_time import micros
+from plugins._ledger_words import text
 from plugins._ledger_writer import Writer
 
 __all__ = ["SqliteLedger"]
@@ -114,7 +115,9 @@ class SqliteLedger:
     ) -> tuple[Crossing, ...]:
         """Add *amount* to what is spent in the present period."""
         amount.checked(signed=True)
-        crossings: tuple[Crossing, ...] = await self._do("adjust", name, amount, reason, who)
+        crossings: tuple[Crossing, ...] = await self._do(
+            "adjust", name, amount, text(reason), text(who)
+        )
         return crossings
 
     async def rooms(self, names: Sequence[str] | None = None) -> list[Room]:
@@ -133,9 +136,10 @@ class SqliteLedger:
         since_us = micros(since)
         return await self._beside(lambda db: _ledger_upkeep.postings(db, budget, since_us, limit))
 
-    async def accept(self, reason: str, who: str) -> None:
+    async def accept(self, reason: str, who: str, shown: Sequence[Finding] | None = None) -> None:
         """Go on with the store as it is."""
-        await self._do("accept", reason, who, timeout_s=_UPKEEP_TIMEOUT_S)
+        seen = None if shown is None else tuple(shown)
+        await self._do("accept", text(reason), text(who), seen, timeout_s=_UPKEEP_TIMEOUT_S)
 
     async def fold(self, before: float) -> int:
         """Add old postings up by day, in transactions that are short each."""

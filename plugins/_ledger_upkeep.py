@@ -116,12 +116,13 @@ def check(db: sqlite3.Connection, wall_us: int) -> list[Finding]:
     ahead_s = (calendar_us - wall_us) // 1_000_000
     if ahead_s > _AHEAD_S:
         what = f"the store's clock is {ahead_s} s ahead: the wall clock jumped forward, and back"
-        found.append(Finding(what, f"wait, or {fix}"))
+        found.append(Finding(what, f"wait, or {fix}", lasting=False))
     return found
 
 
-def accept(db: sqlite3.Connection, wall_us: int, reason: str, who: str) -> None:
+def accept(db: sqlite3.Connection, wall_us: int, reason: str, who: str, epoch: str) -> None:
     """Make counters the sum of the journal and the wall clock the store's; note who said so."""
+    db.execute("UPDATE state SET epoch = ?, accepted = 1", (epoch,))
     booked = {id_: units for id_, *units in db.execute(_BOOKED)}
     held = _held(db)
     for _, id_, _, _ in list(_counters(db)):

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from plugins import _ledger_upkeep
-from plugins._ledger import BudgetExhausted, LedgerUnavailable, UnknownBudget
+from plugins._ledger import BudgetExhausted, Finding, LedgerUnavailable, LedgerUnfit, UnknownBudget
 from plugins._ledger_file import LedgerFile, unavailable
 from plugins._ledger_sql import Books, Memory
+from plugins._ledger_words import check_shown, lost
 
 __all__ = ["TOGETHER", "Job", "Writer"]
 
@@ -105,6 +107,7 @@ class Writer:
             self._file.flush()
             self._step("flushed")
         except _Broken:
+            self._memory.forget()  # it holds what was rolled back
             return False
         except LedgerUnavailable as reason:
             self._failed(jobs, reason)
@@ -142,14 +145,36 @@ class Writer:
 
     def _alone(self, job: Job) -> None:
         """Do upkeep, each in a transaction of its own."""
-        db = self._file.accept() if job.name == "accept" else self._file.open()
-        with _transaction(db):
+        try:
             if job.name == "accept":
-                _ledger_upkeep.accept(db, self._wall_us(), *job.args)
+                self._accept(*job.args)
             else:
                 part = {"fold": _ledger_upkeep.fold, "merge": _ledger_upkeep.merge}[job.name]
-                job.result = part(db, *job.args)
+                with _transaction(db := self._file.open()):
+                    job.result = part(db, *job.args)
+        except ValueError as error:  # refused before anything was changed
+            job.error = error
+        except (LedgerUnavailable, sqlite3.Error):
+            raise
+        except Exception as error:  # a bug of ours: the others must not suffer
+            log.exception("upkeep of the ledger failed")
+            job.error = LedgerUnavailable(f"internal error ({type(error).__name__})")
         self._memory.forget()
+
+    def _accept(self, reason: str, who: str, shown: Sequence[Finding] | None) -> None:
+        """Take the store as it is, in one transaction; nobody else writes meanwhile."""
+        try:
+            now = _ledger_upkeep.check(self._file.open(), self._wall_us())
+        except LedgerUnfit as error:
+            now = lost(error)
+        check_shown(shown, now)
+        epoch = secrets.token_hex(8)
+        with _transaction(db := self._file.accept()):
+            self._step("accepting")
+            _ledger_upkeep.accept(db, self._wall_us(), reason, who, epoch)
+            self._step("accepted")
+        self._step("noting")
+        self._file.note(epoch)
 
     def _look(self, job: Job) -> None:
         try:

@@ -185,20 +185,21 @@ TABLE: dict[str, dict[str, str]] = {
         "_ledger_fitness": "",
         "_ledger_forecast": "_ledger",
         "_ledger_here": "_ledger _ledger_writer",
-        "_ledger_journal": "_ledger _ledger_line _ledger_time",
+        "_ledger_journal": "_ledger _ledger_line _ledger_time _ledger_words",
         "_ledger_line": "_ledger _ledger_epochs _ledger_fitness",
         "_ledger_mounts": "",
         "_ledger_open": "_ledger _ledger_epochs _ledger_redis _ledger_sqlite _ledger_time _state"
         " router_config",
         "_ledger_redis": "_ledger _ledger_book _ledger_epochs _ledger_journal _ledger_line"
-        " _ledger_time",
+        " _ledger_time _ledger_words",
         "_ledger_sql": "_ledger _ledger_book _ledger_time",
         "_ledger_server": "_ledger _ledger_file _ledger_time _ledger_writer",
         "_ledger_sqlite": "_ledger _ledger_apart _ledger_file _ledger_here _ledger_time"
-        " _ledger_upkeep _ledger_writer",
+        " _ledger_upkeep _ledger_words _ledger_writer",
         "_ledger_time": "",
         "_ledger_upkeep": "_ledger _ledger_sql _ledger_time",
-        "_ledger_writer": "_ledger _ledger_file _ledger_sql _ledger_upkeep",
+        "_ledger_words": "_ledger",
+        "_ledger_writer": "_ledger _ledger_file _ledger_sql _ledger_upkeep _ledger_words",
         # What a fleet knows together, beside the ledger.
         "_fleet": "_health _notes _pool",
         "_notes": "_shared",

@@ -65,10 +65,12 @@ def run(args: argparse.Namespace) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
-    action = {"show": _show, "adjust": _adjust, "check": _check}[args.action]
-    return with_ledger(
-        config, f"qwen3-router budget {args.action}", lambda ledger: action(args, config, ledger)
-    )
+    act = {
+        "show": lambda ledger: _show(args, config, ledger),
+        "adjust": lambda ledger: _adjust(args, config, ledger),
+        "check": lambda ledger: _check(args, ledger),
+    }[args.action]
+    return with_ledger(config, f"qwen3-router budget {args.action}", act)
 
 
 async def _show(args: argparse.Namespace, config: Config, ledger: Ledger | None) -> int:
@@ -169,15 +171,26 @@ def _text(rows: Sequence[dict[str, Any]]) -> str:
 async def _adjust(args: argparse.Namespace, config: Config, ledger: Ledger | None) -> int:
     import os
 
+    from plugins._budgets import row_of
     from plugins._ledger import Amount, UnknownBudget
-    from plugins._ledger_open import budget_of, open_ledger
+    from plugins._ledger_open import open_ledger
 
+    if args.name.endswith(":*"):
+        kind = args.name.removesuffix("*")
+        print(
+            f"qwen3-router budget adjust: {args.name} stands for many budgets, one each: say "
+            f"whose, such as {kind}alice",
+            file=sys.stderr,
+        )
+        return 2
     ours = ledger or open_ledger(config.ledger, os.environ, apart=False)
     change = Amount(args.usd, args.tokens, args.requests)
     try:
         known = {room.budget.name for room in await ours.rooms()}
-        if args.name not in known and args.name in config.budgets:
-            await ours.define([budget_of(config.budgets[args.name])])
+        # Not met yet. Without an age: the file may be an old copy, and who pays knows the limit.
+        row = row_of(config.model_copy(update={"since": 0}), args.name)
+        if args.name not in known and row is not None:
+            await ours.define([row])
         await ours.adjust(args.name, change, args.reason, args.who)
         (room,) = await ours.rooms([args.name])
     except (UnknownBudget, ValueError) as error:
@@ -197,12 +210,25 @@ async def _adjust(args: argparse.Namespace, config: Config, ledger: Ledger | Non
     return 0
 
 
-async def _check(args: argparse.Namespace, config: Config, ledger: Ledger | None) -> int:
+async def _check(args: argparse.Namespace, ledger: Ledger | None) -> int:
+    from plugins._ledger import LedgerUnfit
+    from plugins._ledger_words import lost
+
     findings: list[dict[str, str]] = []
     if ledger is not None:
         if args.accept:
-            await ledger.accept(args.reason, args.who)
-        findings = [asdict(one) for one in await ledger.check()]
+            try:
+                shown = await ledger.check()
+            except LedgerUnfit as error:
+                shown = lost(error)
+            for found in shown:  # what is accepted is what stands here
+                print(f"to accept: {found.what}", file=sys.stderr)
+            try:
+                await ledger.accept(args.reason, args.who, shown)
+            except ValueError as error:
+                print(f"qwen3-router budget check: {error}", file=sys.stderr)
+                return 1
+        findings = [{"what": it.what, "fix": it.fix} for it in await ledger.check()]
     if args.format == "json":
         print(json.dumps({"findings": findings}, indent=2))
     elif ledger is None:

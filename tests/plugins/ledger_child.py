@@ -118,6 +118,19 @@ def story(path: str, diary: str, point: str, turn: int) -> None:
     asyncio.run(tell())
 
 
+def accepting(path: str, point: str) -> None:
+    """Accept the ledger at *path* as it is; die at *point*."""
+
+    def step(name: str) -> None:
+        if name == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async def accept() -> None:
+        await SqliteLedger(Path(path), step=step).accept("a new disk", "ann")
+
+    asyncio.run(accept())
+
+
 def racer(url: str, diary: str, state: str, seed: int) -> None:
     """Reserve and end reservations in all ways, for ever; note each in *diary* before it counts.
 
@@ -236,6 +249,7 @@ def no_space(path: str) -> None:
 def _serve() -> None:
     calls: dict[str, Callable[..., None]] = {
         "story": story,
+        "accepting": accepting,
         "racer": racer,
         "full_disk": full_disk,
         "idle": idle,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -16,6 +17,7 @@ from plugins._ledger import (
     Budget,
     BudgetExhausted,
     Crossing,
+    Finding,
     Ledger,
     Posting,
     Room,
@@ -443,6 +445,52 @@ def test_accepting_sets_the_clock_right_and_is_kept_for_ever(store: Store) -> No
             await ledger.fold(wall.at)
             (kept,) = [one for one in await ledger.postings() if one.kind == "acceptance"]
             assert (kept.reason, kept.who) == ("the clock was wrong", "ann")
+
+    run(test)
+
+
+def test_an_older_word_changes_no_limit_and_is_told_so(store: Store) -> None:
+    async def test() -> None:
+        new = Budget("b", "day", tokens=7, since=1_795_000_000_000_000_124)
+        old = Budget("b", "month", tokens=100, since=new.since - 1)
+        async with opened(store, Wall(), new) as one, opened(store, Wall()) as other:
+            assert await other.define([old, Budget("c", "day", since=1)]) == (new,)
+            assert (await room(one, "b")).budget == new
+            # The same limits in an older file are no news; a newer one has the last word.
+            assert await other.define([replace(new, since=5)]) == ()
+            assert await other.define([old]) == (new,)
+            assert await other.define([replace(old, since=new.since + 1)]) == ()
+            assert (await room(one, "b")).budget == old
+            assert await one.define([new]) == (old,)
+            # An operator starts it anew: then any file has a say, but no command without one.
+            await one.accept("a clock was wrong", "ann")
+            assert await one.define([Budget("b", "day")]) == (old,)
+            assert await one.define([new]) == ()
+            assert (await room(one, "b")).budget == new
+
+    run(test)
+
+
+def test_only_what_was_shown_is_accepted(store: Store) -> None:
+    async def test() -> None:
+        async with opened(store, Wall(), Budget("b", "day", tokens=7)) as ledger:
+            with pytest.raises(ValueError, match="has changed since"):
+                await ledger.accept("as shown", "ann", [Finding("b: 3 spent, but 4", "mend it")])
+            assert await ledger.postings() == []
+            await ledger.accept("as shown", "ann", await ledger.check())
+            assert len(await ledger.postings()) == 1
+
+    run(test)
+
+
+def test_a_reason_in_another_encoding_is_kept_as_far_as_it_goes(store: Store) -> None:
+    async def test() -> None:
+        given = b"caf\xe9".decode("utf-8", "surrogateescape")  # as a terminal hands it over
+        async with opened(store, Wall(), Budget("b", "day", tokens=7)) as ledger:
+            await ledger.adjust("b", Amount(tokens=1), given, given)
+            await ledger.accept(given, given)
+            told = {(one.reason, one.who) for one in await ledger.postings()}
+            assert told == {("caf\ufffd", "caf\ufffd")}
 
     run(test)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from plugins._ledger import Amount, Budget, Ledger, Room, UnknownBudget
+from plugins._ledger import Amount, Budget, Ledger, LedgerUnfit, Room, UnknownBudget
 from plugins._ledger_epochs import Epochs, epochs_path
 from plugins._ledger_open import sqlite_path
 from plugins._ledger_redis import RedisLedger
@@ -60,6 +60,36 @@ def test_killed_anywhere_a_step_was_done_or_was_not(
         assert code == -9
     else:
         raise AssertionError("the story does not end")
+
+
+@pytest.mark.parametrize(
+    ("point", "done"), [("accepting", False), ("accepted", False), ("noting", True)]
+)
+def test_killed_while_accepting_a_lost_ledger_it_is_accepted_or_still_lost(
+    point: str, done: bool, tmp_path: Path, nursery: Nursery
+) -> None:
+    path = tmp_path / "ledger.db"
+
+    async def begin() -> None:
+        ledger = SqliteLedger(path)
+        await ledger.define([Budget("b", "lifetime", tokens=1)])
+        await ledger.close()
+
+    async def look() -> None:
+        ledger = SqliteLedger(path)
+        if done:
+            assert [one.reason for one in await ledger.postings()] == ["a new disk"]
+        else:
+            with pytest.raises(LedgerUnfit, match="--accept"):
+                await ledger.rooms()
+            await ledger.accept("once more", "ann")
+        assert await ledger.rooms() == []
+        await ledger.close()
+
+    asyncio.run(begin())
+    path.unlink()
+    assert nursery.wait(nursery.fork("accepting", str(path), point)) == -9
+    asyncio.run(look())
 
 
 async def _state(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from plugins._ledger import Amount, Budget, LedgerUnavailable, LedgerUnfit
+from plugins._ledger import Amount, Budget, LedgerUnavailable, LedgerUnfit, Reservation
 from plugins._ledger_file import LedgerFile
 from plugins._ledger_mounts import mounts_here, network_type, on_linux, on_macos, type_of
 from plugins._ledger_open import open_ledger, sqlite_path
 from plugins._ledger_sqlite import SqliteLedger
+from plugins._ledger_writer import Job, Writer
 from plugins._state import state_folder
 from router_config import EnvRef
 
@@ -180,6 +181,55 @@ def test_check_finds_what_does_not_add_up(path: Path, statement: str, finding: s
             db.execute(statement)
         (found,) = await ledger.check()
         assert finding in found.what
+        await ledger.close()
+
+    run(test)
+
+
+def test_a_step_that_breaks_takes_nothing_of_the_others_with_it(path: Path) -> None:
+    """What the writer remembers of a transaction that was rolled back must not be believed."""
+    file = LedgerFile(path)
+    writer = Writer(file, lambda: 1_795_000_000_000_000, lambda _: None)
+    writer.work([Job("define", ((BUDGET,),))], list)
+    first, broken = Job("reserve", ("id-1", ("b",), ONE, 1, "")), Job("reserve", ("id-2",))
+    writer.work([first, broken], list)  # the first of its period: its counter is made anew
+    assert isinstance(first.result, Reservation)
+    assert isinstance(broken.error, LedgerUnavailable)
+    second = Job("reserve", ("id-3", ("b",), ONE, 1, ""))
+    writer.work([second], list)
+    assert isinstance(second.result, Reservation)
+    writer.close()
+
+    async def test() -> None:
+        ledger = SqliteLedger(path)
+        assert await ledger.check() == []
+        await ledger.close()
+
+    run(test)
+
+
+def test_upkeep_that_breaks_is_answered_and_stops_nobody(path: Path) -> None:
+    async def test() -> None:
+        ledger = await used(path)
+        with pytest.raises(LedgerUnavailable, match="internal error"):
+            await ledger._do("fold", "not a time", timeout_s=5)
+        assert await spent(ledger) == 10
+        await ledger.reserve(["b"], ONE, 30)
+        await ledger.close()
+
+    run(test)
+
+
+def test_a_ledger_of_the_first_version_is_read_on(path: Path) -> None:
+    async def test() -> None:
+        await (await used(path)).close()
+        with sqlite3.connect(path) as db:
+            db.execute("ALTER TABLE budgets DROP COLUMN since")
+            db.execute("PRAGMA user_version = 1")
+        ledger = SqliteLedger(path)
+        await ledger.define([BUDGET])
+        assert await spent(ledger) == 10
+        assert await ledger.check() == []
         await ledger.close()
 
     run(test)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import subprocess
+import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
-from plugins._ledger import Amount, Budget, Room
+from plugins._ledger import Amount, Budget, Finding, Room
 from plugins._ledger_forecast import forecast
 from plugins._ledger_sqlite import SqliteLedger
-from router_config.cli import main
+from router_config.cli import budget, main
 from router_config.cli.money import usd
 
 CONFIG = """\
@@ -133,6 +136,42 @@ def test_adjust_refuses_what_cannot_be(ledger: Path, words: list[str]) -> None:
     assert main(["budget", "adjust", *words]) == 2
 
 
+def test_adjust_before_the_first_call_makes_the_row_of_a_wildcard(
+    ledger: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = ledger.parents[1] / "config.yaml"
+    config.write_text(CONFIG + "    'key:*': {usd: 5, period: month}\n")
+    words = ["--usd", "1.5", "--reason", "spent elsewhere"]
+    assert main(["budget", "adjust", "key:*", *words]) == 2
+    assert "say whose, such as key:alice" in capsys.readouterr().err
+    assert not ledger.exists()
+    assert main(["budget", "adjust", "key:alice", *words]) == 0
+    capsys.readouterr()
+    assert main(["budget", "show", "key:alice"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:6] == [
+        *("key:alice", "month", "$5.00", "$1.50", "$0.00", "$3.50")
+    ]
+
+
+def test_commands_with_another_file_change_no_limit(
+    ledger: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A draft is newer than what runs, an old copy is older: neither counts."""
+    ours = Budget("deepinfra", "lifetime", nano_usd=1_000_000_000, since=1)
+
+    async def run() -> Budget:
+        opened = SqliteLedger(ledger)
+        await opened.define([ours])
+        (room,) = await opened.rooms()
+        await opened.close()
+        return room.budget
+
+    asyncio.run(run())
+    for words in (["show"], ["check"], ["adjust", "deepinfra", "--usd", "0.1", "--reason", "x"]):
+        assert main(["budget", *words]) == 0
+    assert asyncio.run(run()) == ours
+
+
 @pytest.mark.parametrize("words", ["five", "1.0000000001", "nan"])
 def test_adjust_takes_only_dollars_in_digits(ledger: Path, words: str) -> None:
     with pytest.raises(SystemExit) as error:
@@ -164,6 +203,44 @@ def test_check_says_what_to_do_about_a_ledger_that_is_gone(
         assert main(command) == 1
         assert "budget check --accept" in capsys.readouterr().err
     assert main(["budget", "check", "--accept", "--reason", "a new disk"]) == 0
+
+
+class Restless(SqliteLedger):
+    """A ledger that somebody changes each time when it was looked at."""
+
+    async def check(self) -> list[Finding]:
+        found = await super().check()
+        with sqlite3.connect(self.path) as db:
+            db.execute("UPDATE counters SET spent_nano_usd = spent_nano_usd + 1")
+        return found
+
+
+def test_what_moved_since_it_was_shown_is_not_accepted(
+    ledger: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spend(ledger, 420_000_000)
+    words = Namespace(accept=True, reason="x", who="ann", format="text")
+
+    async def run() -> int:
+        opened = Restless(ledger)
+        code = await budget._check(words, opened)
+        await opened.close()
+        return code
+
+    assert asyncio.run(run()) == 1
+    assert "nothing was done" in capsys.readouterr().err
+    with sqlite3.connect(ledger) as db:
+        assert db.execute("SELECT count(*) FROM postings WHERE who != ''").fetchone() == (0,)
+
+
+def test_a_reason_that_is_not_utf_8_neither_hangs_nor_fails(ledger: Path) -> None:
+    spend(ledger, 1)
+    words = [sys.executable, "-m", "router_config", "budget", "check", "--accept", "--reason"]
+    done = subprocess.run([*map(str.encode, words), b"caf\xe9"], timeout=60, check=False)
+    assert done.returncode == 0
+    with sqlite3.connect(ledger) as db:
+        kept = db.execute("SELECT reason FROM postings WHERE kind = 'acceptance'").fetchone()
+    assert kept == ("caf\ufffd",)
 
 
 def test_accepting_needs_a_reason(ledger: Path) -> None:
