@@ -156,7 +156,9 @@ TABLE: dict[str, dict[str, str]] = {
         "_request_log": "_log_writer _record _state router_config",
         "_round": "_attempt _errors _plan _pool _slots",
         "_signals": "_dialects _errors _pool router_config",
-        "_wire": "_dialects _errors _pool",
+        "_http1": "",
+        "_http1_proxied": "_dialects _http1",
+        "_wire": "_dialects _errors _http1 _http1_proxied _pool",
         # What need not be asked for again.
         "_cache": "",
         "_flights": "",

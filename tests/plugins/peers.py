@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -83,7 +84,7 @@ def answer(
 
 
 @contextlib.asynccontextmanager
-async def serving(script: Script) -> AsyncIterator[Peer]:
+async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[Peer]:
     """Run *script* for every connection, until the block ends."""
     peer = Peer()
     tasks: set[asyncio.Task[None]] = set()
@@ -102,7 +103,7 @@ async def serving(script: Script) -> AsyncIterator[Peer]:
             peer.open -= 1
             writer.close()
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
     peer.port = server.sockets[0].getsockname()[1]
     try:
         yield peer
