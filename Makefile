@@ -30,12 +30,15 @@ install: .venv/.all
 demo: .venv/.demo
 	@$(BIN)/qwen3-router demo $(ARGS)
 
-# Two processes; the tests of one file share one, since they share the servers they start.
+# Two processes; the tests of one file share one, since they share the servers they start. Which file
+# is next says tests/order.py.
+SPREAD = --dist loadfile --no-loadscope-reorder
+
 test: .venv/.all
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 $(SPREAD) $(ARGS)
 
 test-full: .venv/.all
-	@QWEN3_ROUTER_TEST_SIZE=full $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@QWEN3_ROUTER_TEST_SIZE=full $(BIN)/python -m pytest -n 2 $(SPREAD) $(ARGS)
 
 test-browser: .venv/.browser
 	@sh scripts/browser

@@ -21,7 +21,7 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
-def gone(pids: Iterable[int], within_s: float = 15.0) -> set[int]:
+def gone(pids: Iterable[int], within_s: float = 60.0) -> set[int]:
     """Wait until none of *pids* runs; return those that still do."""
     ends = time.monotonic() + within_s
     while True:

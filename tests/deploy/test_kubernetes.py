@@ -240,7 +240,7 @@ def test_the_store_can_hold_a_ledger_and_shows_its_password_to_nobody(
 
 
 async def _started(ledger: Ledger) -> None:
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 60
     while True:
         try:
             await ledger.start()  # raises if its settings do not do

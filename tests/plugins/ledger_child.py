@@ -201,7 +201,7 @@ def full_disk(path: str) -> None:
         assert len(granted) < 10_000, "the file grew"
         assert await ledger.settle(first, Amount(tokens=5)) == ()  # is kept, and does not raise
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             (room,) = await ledger.rooms(["b"])
             while room.spent != Amount(tokens=5):
                 (room,) = await ledger.rooms(["b"])
@@ -234,7 +234,7 @@ def no_space(path: str) -> None:
         assert reason == f"no space is left for the ledger {path}: free some"
         assert await ledger.settle(granted[0], Amount(tokens=5)) == ()  # is kept
         (folder / "filler").unlink()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             (room,) = await ledger.rooms(["b"])
             while room.spent != Amount(tokens=5):
                 await asyncio.sleep(0.05)

@@ -129,7 +129,7 @@ class RedisServer:
 
     def _answers(self) -> bool:
         assert self._process is not None
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while time.monotonic() < until and self._process.poll() is None:
             with contextlib.suppress(redis.RedisError), redis.Redis.from_url(self.url) as client:
                 if client.ping():

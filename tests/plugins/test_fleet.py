@@ -55,7 +55,7 @@ class Process:
 
 def run(test: Callable[[list[float]], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await test([AT])
 
     asyncio.run(bounded())

@@ -518,7 +518,7 @@ def test_a_request_that_left_while_it_waited_holds_nothing(store: Store) -> None
                 held = (await asyncio.gather(task, return_exceptions=True))[0]
                 if not isinstance(held, BaseException):
                     await ledger.release(held)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while (await room(ledger, "b")).held != Amount():
                     await ledger.sweep()
                     await asyncio.sleep(0.01)

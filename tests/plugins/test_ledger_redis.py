@@ -92,8 +92,8 @@ def test_a_store_that_is_away_refuses_soon_and_then_at_once(server: RedisServer,
                 with pytest.raises(LedgerUnavailable):
                     await ledger.reserve(["b"], ONE, 30)
                 took.append(time.monotonic() - started)
-            assert took[0] < 1.0  # 0.17 s on a quiet machine
-            assert sorted(took[1:])[len(took) // 2] < 0.02
+            assert took[0] < 3.0  # 0.17 s on a quiet machine
+            assert sorted(took[1:])[len(took) // 2] < 0.1  # and a tenth of a millisecond
             if how == "killed":
                 server.start()
             else:

@@ -14,7 +14,7 @@ from plugins._ledger_sqlite import SqliteLedger
 def test_the_ledger_s_process_is_spoken_to_from_uvloop(tmp_path: Path) -> None:
     async def test() -> None:
         ledger = SqliteLedger(tmp_path / "ledger.db", apart=True)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await ledger.define([Budget("b", "lifetime", tokens=100)])
             await ledger.settle(await ledger.reserve(["b"], Amount(tokens=5), 60), Amount(tokens=4))
             (room,) = await ledger.rooms(["b"])

@@ -70,7 +70,7 @@ def of(texts: Sequence[str], **fields: Any) -> Plan:
 
 
 async def all_of(*requests: Awaitable[str]) -> list[str | BaseException]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return await asyncio.gather(*requests, return_exceptions=True)
 
 

@@ -18,7 +18,7 @@ __all__ = ["KEY", "TEXT", "Reply", "call", "closing", "replies", "send", "until"
 
 KEY = "sk-the-key-that-nobody-may-see"
 TEXT = "the text that nobody may see"
-PATIENCE_S = 5.0  # for calls that must end by themselves, long before
+PATIENCE_S = 20.0  # for calls that must end by themselves, long before
 SLACK_S = 2.0  # a busy machine is late, but never by a read timeout that starts anew
 
 Reply = tuple[int, dict[str, str], bytes]
@@ -109,7 +109,7 @@ def verdict(got: Reply | ProviderFault) -> tuple[Fault, bool]:
     return got.fault, got.sent
 
 
-async def until(true: Callable[[], bool], within_s: float = 5.0) -> None:
+async def until(true: Callable[[], bool], within_s: float = 60.0) -> None:
     ends = time.monotonic() + within_s
     while not true() and time.monotonic() < ends:  # noqa: ASYNC110 - the peer has no event for it
         await asyncio.sleep(0.01)

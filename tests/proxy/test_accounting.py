@@ -47,7 +47,7 @@ class Books:
 
     def of(self, call: str, least: int) -> list[dict[str, Any]]:
         """Return the lines of one call, once there are *least* of them and no more come."""
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + 60
         while time.monotonic() < ends:
             found = [one for one in self.lines() if one["call"] == call]
             if len(found) >= least:

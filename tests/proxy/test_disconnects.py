@@ -41,7 +41,7 @@ def asked(box: Sandbox, provider: str) -> Callable[[], bool]:
 
 def eventually(holds: Callable[[], bool]) -> bool:
     """Tell whether *holds* comes true within a generous time."""
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 60
     while time.monotonic() < ends:
         if holds():
             return True

@@ -42,7 +42,7 @@ class Fleet:
         return self.box.totals(provider)["calls"]
 
 
-def until(true: Callable[[], bool], within_s: float = 20.0) -> float:
+def until(true: Callable[[], bool], within_s: float = 60.0) -> float:
     """Wait until *true*; return how many seconds it took."""
     begun = time.monotonic()
     while not true():

@@ -222,7 +222,7 @@ def test_every_process_works_beside_the_requests(request: pytest.FixtureRequest,
     def done() -> list[int]:
         return [path.stat().st_size for path in form.folder.glob("*.done")]
 
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 60
     while (len(done()) < PROCESSES[name] or min(done()) < 5) and time.monotonic() < ends:
         time.sleep(0.05)
     assert len(done()) == PROCESSES[name]
@@ -244,7 +244,7 @@ def test_workers_share_what_they_know_and_one_makes_the_probes(
         assert main(["health", *words, "--format", "json"]) == 0
         return json.loads(capsys.readouterr().out)
 
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 60
     while sorted((found := health()["processes"]).values()) != [False, True]:
         assert time.monotonic() < ends
         time.sleep(0.1)
@@ -324,7 +324,7 @@ def test_whichever_worker_is_asked_counts_for_all(workers: Proxy) -> None:
         counts.append(asked()[0])
     # Its own are in the answer at once, the other's within half a second.
     assert counts == sorted(counts)
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 60
     while (last := asked()) != (counts[0] + 20, 2):
         assert time.monotonic() < ends, last
         time.sleep(0.1)

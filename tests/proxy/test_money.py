@@ -379,7 +379,7 @@ def test_a_full_disk_refuses_what_costs_money_and_loses_nothing(house: House) ->
         assert behind.headers["x-router-deployment"] == "own-behind--vllm"
         assert house.ask("own", text_of(20)).status_code == 200
         assert billed(house.box, "deepinfra").calls == 5
-    ends = time.monotonic() + 15
+    ends = time.monotonic() + 60
     while (reply := house.ask("full-disk", text_of(20))).status_code != 200:
         assert time.monotonic() < ends
         time.sleep(0.2)

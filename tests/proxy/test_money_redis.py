@@ -67,7 +67,7 @@ class Pair:
 
     def until_served(self, which: int, model: str) -> None:
         """Ask until there are vectors; before, the ledger is the reason."""
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + 60
         while (reply := self.ask(which, model, text_of(20))).status_code != 200:
             refused(reply, 503, "ledger_unavailable", retry=True)
             assert time.monotonic() < ends
@@ -136,7 +136,7 @@ def test_a_lost_ledger_refuses_what_costs_money_and_comes_back(pair: Pair, how: 
         refused(pair.ask(0, "paid", text_of(20)), 503, "ledger_unavailable", retry=True)
         took_ms.append((time.monotonic() - begun) * 1000)
     print(f"\n{how}: refused after {', '.join(f'{one:.0f}' for one in took_ms)} ms")
-    assert took_ms[0] < 2000  # 200 on a machine that does nothing else
+    assert took_ms[0] < 5000  # 200 on a machine that does nothing else
     assert pair.ask(0, "own", text_of(20)).status_code == 200
     behind = pair.ask(0, "paid-first", text_of(20))
     assert (behind.status_code, behind.headers["x-router-deployment"]) == (200, "paid-first--vllm")

@@ -179,7 +179,7 @@ def test_the_deadline_holds_for_a_plain_deployment(proxy: Proxy, box: Sandbox, k
     box.fault("vllm", kind)
     started = time.monotonic()
     refused(ask(proxy, "hurried-plain"), 504, "deadline_exceeded")
-    assert time.monotonic() - started < 2 + 2
+    assert time.monotonic() - started < 2 + 6
     assert calls(box) == {"vllm": 1}
 
 

@@ -20,7 +20,7 @@ TEXT = "Никто не должен прочесть это в журнале"
 def lines_of(proxy: Proxy, reply: httpx.Response) -> list[dict[str, Any]]:
     """Return the lines of one request, its own the last; they are written a moment later."""
     path = proxy.folder / configs.REQUEST_LOG
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 60
     while time.monotonic() < ends:
         rows = path.read_bytes().splitlines() if path.exists() else []
         lines = [orjson.loads(row) for row in rows]
