@@ -31,7 +31,7 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Several processes take whole files in this order (`--no-loadscope-reorder` in the Makefile)."""
+    """Have several processes take whole files in this order, as the Makefile asks for."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         rank = {path: n for n, path in enumerate(slowest_first(one.path for one in items))}
         items.sort(key=lambda one: rank[one.path])

@@ -19,6 +19,7 @@ _SLOWEST = (
     "proxy/test_start.py",
     "proxy/test_money_redis.py",
     "proxy/test_scale_out.py",
+    "proxy/test_stop.py",
     "test_docs.py",
     "proxy/test_secrets.py",
     "proxy/test_money_crowds.py",
