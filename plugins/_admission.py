@@ -29,6 +29,7 @@ TRUNCATE_TOKENS = 32_000
 _THREAD_FROM_CHARS = 65_536
 # How much of its deadline a request may count for; the rest is for those who compute the vectors.
 _COUNTING_SHARE = 0.5
+_UNRECORDED = "r1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +90,12 @@ async def admit(
     request_id: str,
     received_at: float,
     clock: Callable[[], float],
-    revisions: Mapping[str, int] = MappingProxyType({}),
+    recorded: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """Return the plan of an admitted request. *received_at* is a reading of *clock*.
 
-    *revisions* are those of the groups' references, 1 where none is recorded; a group of another
-    revision is no fallback.
+    *recorded* are the names of the groups' references, where there are any; a group with another
+    one is no fallback.
 
     Raises:
         ClientError: 400, 404 or 409, with a stable code; nothing was sent anywhere.
@@ -102,14 +103,14 @@ async def admit(
     """
     if consumer.groups is not None and group.name not in consumer.groups:
         raise model_not_found(asked.model)
-    revision = revisions.get(group.name, 1)
+    reference = recorded.get(group.name, _UNRECORDED)
     names = [
         group.name,
-        *(n for n in group.fallbacks if n in pool and revisions.get(n, 1) == revision),
+        *(n for n in group.fallbacks if n in pool and recorded.get(n, _UNRECORDED) == reference),
     ]
     _check_region(consumer, group, [one for name in names for one in pool[name]])
     dimensions = _dimensions(asked, group)
-    space = fingerprint(revision, dimensions)
+    space = fingerprint(reference, dimensions)
     check_space(asked.space, space, asked.model)
     deadline = received_at + group.deadline_s
     until = min(deadline, clock() + _COUNTING_SHARE * group.deadline_s)

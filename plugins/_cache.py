@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,18 +73,25 @@ class Cache:
         said = f"{len(space)}:{space}{text}".encode()
         return hashlib.blake2b(said, digest_size=16, key=self._secret).digest()
 
-    def find(self, key: bytes, region: str | None) -> Entry | None:
-        """Return what is known under *key*; for a *region*, only what was computed there."""
-        entry = self._kept.get(key)
-        if entry is not None and region in (None, entry.region):
-            self._kept.move_to_end(key)
-            self.hits += 1
-            return entry
-        entry = self._trial.get(key)
-        if entry is None or region not in (None, entry.region):
+    def find(
+        self,
+        key: bytes,
+        region: str | None,
+        unfit: Callable[[str], str | None] = lambda _: None,
+    ) -> Entry | None:
+        """Return what is known under *key*.
+
+        For a *region*, only what was computed there; *unfit* tells why nothing of an endpoint is
+        taken, or None.
+        """
+        entry = self._of(key)
+        if entry is None or region not in (None, entry.region) or unfit(entry.endpoint):
             self.misses += 1
             return None
         self.hits += 1
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return entry
         del self._trial[key]
         self._kept[key] = entry
         if len(self._kept) > self._most_kept:
@@ -141,6 +148,10 @@ class Cache:
         for key in gone:
             self._forget(key)
         return len(gone)
+
+    def is_banned(self, endpoint: str) -> bool:
+        """Tell whether nothing is taken from *endpoint*."""
+        return endpoint in self._banned
 
     def allow(self, endpoint: str) -> None:
         """Take vectors from *endpoint* again."""

@@ -157,7 +157,8 @@ class Fast:
         if plan is None:
             plan = await runtime.admit(exchange, _group(exchange), consumer_of(identity))
         exchange.story = story = Story()
-        share = runtime.sharing.of(plan, _group(exchange), _revision(exchange))
+        group = _group(exchange)
+        share = runtime.sharing.of(plan, group, runtime.parity.spaces.name(group.name))
         if share is None:
             await _fill(runtime, plan, story)
             reply = await _reply.ready(plan)
@@ -219,10 +220,6 @@ def _group(exchange: Exchange) -> Group:
     asked, snapshot = exchange.asked, exchange.snapshot
     group = snapshot.group_of(asked.group) if asked is not None else None
     return group if group is not None else next(iter(snapshot.config.groups.values()))
-
-
-def _revision(exchange: Exchange) -> int:
-    return exchange.snapshot.revisions.get(_group(exchange).name, 1)
 
 
 def _last(exchange: Exchange, plan: Plan) -> Candidate:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from plugins._attempt import Transport, Watcher
 from plugins._health import Health
 from plugins._ledger import Budget
 from plugins._notes import Notes
 from plugins._parity_ask import Asker
+from plugins._parity_bars import Bars
 from plugins._parity_judge import Reading, Verdict, find, judge
 from plugins._parity_reference import Reference, from_note, to_note
 from plugins._parity_result import Result
@@ -37,7 +39,7 @@ BUDGET = "quota:parity"
 PREFIX = "parity:"
 """Of the names of all notes here."""
 
-_RESULT, _SPACE = PREFIX + "result:", PREFIX + "space:"
+_SPACE = PREFIX + "space:"
 _LEASE_S = 60.0
 # What has answered by then is judged, so that one slow server keeps nobody else waiting.
 _FIRST_S = 12.0
@@ -65,7 +67,6 @@ class Parity:
         clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
-        self.results: dict[str, Result] = {}
         self._snapshot = snapshot
         self._health = health
         self._notes = notes
@@ -75,39 +76,27 @@ class Parity:
         self._suspects: set[str] = set()
         self._of: Snapshot | None = None
         self._spaces_of: Spaces | None = None
-        notes.watch(PREFIX, self._hear)
+        self.bars = Bars(health, notes, self._spaces)
+        notes.watch(_SPACE, self._hear)
 
     # -- what a request is told
 
     def unproven(self, candidate: Candidate) -> str | None:
-        """Return why parity keeps *candidate* out of requests to its group, or None.
-
-        An endpoint that is of none of its spaces is quarantined, which is health's to say.
-        """
-        spaces = self._spaces()
-        space = spaces.of_group.get(candidate.group)
-        if space is None:
-            return None
-        result = self.results.get(candidate.endpoint.key)
-        verdict = None if result is None else result.verdicts.get(space.id)
-        if result is not None and verdict is not None and not verdict.passed:
-            elsewhere = any(one.passed for one in result.verdicts.values())
-            return f"parity: {verdict.flaw}" if elsewhere else None
-        if verdict is None and candidate.group in spaces.required:
-            return "its vectors are not proven yet"
-        return None
+        """Return why parity keeps *candidate* out of requests to its group, or None."""
+        return self.bars.unfit(candidate.endpoint.key, candidate.group)
 
     # -- what happens beside the requests
 
     async def tick(self) -> None:
-        """Ask those that are due, if nobody else of the fleet does."""
+        """Ask those that are due, if nobody else of the fleet does; hold what is known."""
+        self.bars.enforce()
         if not self.due():
             return
         await self._notes.step()  # what others found, before anything is spent
         due = self.due()
         if due and await self._notes.lease("parity", _LEASE_S):
             try:
-                await self.run(due)
+                await self.run(due, leads=True)
                 await self._notes.step()
             finally:
                 await self._notes.lease("parity", 0)
@@ -124,13 +113,18 @@ class Parity:
         ]
 
     async def run(
-        self, keys: Sequence[str], calls: Sequence[str] | None = None
+        self, keys: Sequence[str], calls: Sequence[str] | None = None, *, leads: bool = False
     ) -> dict[str, Reading]:
-        """Ask the endpoints *keys* now and judge them; *calls* are those of the probe texts."""
+        """Ask the endpoints *keys* now and judge them; *calls* are those of the probe texts.
+
+        Who *leads* ends when another process has taken the lease meanwhile.
+        """
         spaces, asker, turns = self._spaces(), self.asker(), asyncio.Semaphore(_AT_ONCE)
+        began: dict[str, float] = {}
 
         async def ask(key: str) -> Reading:
             async with turns:
+                began[key] = self._wall()
                 return await asker.read(spaces.members[key], calls or self._calls(key))
 
         tasks = [asyncio.create_task(ask(key)) for key in keys if key in spaces.members]
@@ -142,11 +136,12 @@ class Parity:
                 tasks = [task for task in tasks if task not in done]
                 if wait_s == _FIRST_S or done:
                     new = {one.key: one for one in (task.result() for task in done)}
-                    self._conclude(spaces, new)
+                    self._conclude(spaces, new, began)
                     readings |= new
                 wait_s = _RENEW_S
-                if tasks:
-                    await self._notes.lease("parity", _LEASE_S)
+                if tasks and not await self._notes.lease("parity", _LEASE_S) and leads:
+                    log.warning("parity: another process has taken over; it asks the rest")
+                    break
         finally:
             for task in tasks:
                 task.cancel()
@@ -166,6 +161,11 @@ class Parity:
         """Return what vectors are held against: the recorded reference, else what was found."""
         return space.reference or self._found.get(space.id)
 
+    @property
+    def results(self) -> dict[str, Result]:
+        """The last result of each endpoint, by its key, whichever process asked."""
+        return self.bars.results
+
     def cosines(self) -> dict[str, float]:
         """Return the least cosine of each endpoint's last proof, by endpoint key."""
         found = {}
@@ -182,13 +182,26 @@ class Parity:
 
     # -- inside
 
-    def _conclude(self, spaces: Spaces, readings: Mapping[str, Reading]) -> None:
-        """Judge what was read, keep and share it, and let health know."""
+    def _conclude(
+        self, spaces: Spaces, readings: Mapping[str, Reading], began: Mapping[str, float]
+    ) -> None:
+        """Judge what was read, keep and share it, and let health know.
+
+        What another process has asked for since these calls *began* says more than they do.
+        """
+        me = self._notes.me
+        known = {key: one for key, one in self.results.items() if one.gap is None and one.by != me}
+        readings = {
+            key: one
+            for key, one in readings.items()
+            if key not in known or known[key].at <= began[key]
+        }
         for space in {one.id: one for one in spaces.of_group.values()}.values():
             if self.reference(space) is None:
                 self._find(spaces, space, readings)
         for key, reading in readings.items():
             self._suspects.discard(key)
+            self._tell_health(key, reading)
             self._keep(self._result(spaces, key, reading))
 
     def _find(self, spaces: Spaces, space: Space, readings: Mapping[str, Reading]) -> None:
@@ -227,18 +240,16 @@ class Parity:
         )
 
     def _keep(self, result: Result) -> None:
-        self.results[result.key] = result
-        offset_s = self._notes.to_store(result.at) - result.at
-        self._notes.put(_RESULT + result.key, result.shifted(offset_s).to_json())
+        before = self.results.get(result.key)
+        if result.gap is not None and before is not None and before.waived:
+            result = replace(result, waived=True)  # it was asked, and nothing was found
+        self.bars.keep(result)
         if result.gap is not None:
             log.info("parity: %s gave no answer to judge: %s", result.deployment, result.gap)
             return
-        worst = next((one for one in result.verdicts.values() if not one.passed), None)
-        standing = self._health.standing(result.key)
-        if worst is not None and not any(one.passed for one in result.verdicts.values()):
-            reason = f"parity: {worst.flaw}: {worst.reason}"
-            if standing is None or standing.kind != "quarantined" or standing.reason != reason:
-                self._health.quarantine(result.key, reason)
+        failed = self.bars.failed(result.key)
+        if failed is not None:
+            self.bars.quarantine(result.key, failed)
             return
         self._health.clear(result.key, by="parity")
         least = [one.cosine for one in result.verdicts.values() if one.cosine is not None]
@@ -256,22 +267,43 @@ class Parity:
         return [call for call in CALLS if call != "long" or not fresh]
 
     def _may_be_asked(self, key: str) -> bool:
-        """Tell whether the endpoint is not out for another reason than parity's."""
+        """Tell whether the endpoint is in, or out for parity, or waits for the probe texts.
+
+        No request of a group that requires proof can try, and so bring back, one that was ejected
+        before it was proven. Then the probe texts do, when its time is over.
+        """
         standing = self._health.standing(key)
-        return standing is None or not standing.is_out or standing.by == "parity"
+        if standing is None or not standing.is_out or standing.by == "parity":
+            return True
+        case, spaces = self._health.cases.get(key), self._spaces()
+        return (
+            case is not None
+            and standing.kind == "ejected"
+            and case.may_try(self._health.clock(), last=False)
+            and any(
+                self.bars.unfit(key, name) is not None
+                for name in spaces.required
+                if spaces.of_group[name].id in spaces.needed[key]
+            )
+        )
+
+    def _tell_health(self, key: str, reading: Reading) -> None:
+        """Have the answers count as probes of one that was ejected."""
+        standing = self._health.standing(key)
+        if standing is None or standing.kind != "ejected" or standing.is_closed:
+            return
+        fault = next(iter(reading.faults.values()), None)
+        if fault is not None:
+            self._health.probe_result(key, False, fault)
+        elif reading.gap is None:
+            for _ in reading.counts:
+                self._health.probe_result(key, True)
 
     def _hear(self, name: str, value: bytes | None) -> None:
-        """Take a note of another process."""
-        if name.startswith(_SPACE) and value is not None:
-            reference = from_note(value)
-            if reference is not None:
-                self._found[name.removeprefix(_SPACE)] = reference
-        elif name.startswith(_RESULT) and value is not None:
-            result = Result.from_json(value)
-            if result is not None:
-                self.results[result.key] = result.shifted(
-                    self._notes.from_store(result.at) - result.at
-                )
+        """Take the space that another process found."""
+        reference = None if value is None else from_note(value)
+        if reference is not None:
+            self._found[name.removeprefix(_SPACE)] = reference
 
     def _spaces(self) -> Spaces:
         snapshot = self._snapshot()

@@ -18,7 +18,7 @@ import orjson
 from plugins._parity_texts import PROBES, SHA256
 from plugins._readiness import StartError
 from plugins._vectors import NATIVE, Matrix
-from router_config import Config
+from router_config import Config, lineage_of
 
 __all__ = ["Reference", "UnreadableError", "from_note", "read", "recorded", "to_note", "write"]
 
@@ -35,13 +35,20 @@ class Reference:
     """Unit vectors, float32, by the name of their probe text.
 
     *revision* is part of the space's name and grows when a recording is of another space than the
-    one before. *recorded* is a date and time in UTC, *source* the deployment it came from.
+    one before; *lineage* tells apart what was never recorded one after the other. *recorded* is a
+    date and time in UTC, *source* the deployment it came from.
     """
 
     rows: Mapping[str, Matrix]
     revision: int = 1
     recorded: str = ""
     source: str = ""
+    lineage: str = ""
+
+    @property
+    def name(self) -> str:
+        """The part of the space's name that is its own, such as `r1-5b0c21fe`."""
+        return f"r{self.revision}-{self.lineage}" if self.lineage else f"r{self.revision}"
 
 
 def write(reference: Reference) -> bytes:
@@ -58,6 +65,7 @@ def write(reference: Reference) -> bytes:
         "recorded": reference.recorded,
         "from": reference.source,
         "texts_sha256": SHA256,
+        "space": reference.lineage or lineage_of({"vectors": vectors}),
         "vectors": vectors,
     }
     return orjson.dumps(head, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
@@ -89,7 +97,8 @@ def read(path: Path) -> Reference:
         rows = {name: _row(vectors[name]) for name in PROBES}
     except (KeyError, ValueError, binascii.Error, TypeError):
         raise UnreadableError(f"{path}: a vector is missing or damaged; {again}") from None
-    return Reference(rows, revision, str(data.get("recorded", "")), str(data.get("from", "")))
+    at, source = str(data.get("recorded", "")), str(data.get("from", ""))
+    return Reference(rows, revision, at, source, lineage_of(data))
 
 
 def recorded(config: Config) -> dict[str, Reference]:

@@ -10,7 +10,10 @@ import orjson
 
 from plugins._parity_judge import Flaw, Verdict
 
-__all__ = ["Result"]
+__all__ = ["RESULT", "Result"]
+
+RESULT = "parity:result:"
+"""Of the names of its notes; the endpoint key follows."""
 
 _AGAIN_AFTER_FLAW_S = 3600.0
 _FIRST_S = 5.0
@@ -23,7 +26,8 @@ class Result:
 
     *at* is when it was last asked, *proven_at* when it last passed, *long_at* when it last read the
     long text, in seconds since 1970. *gap* says why the last time gave no verdict, after *tries*
-    such times in a row. *by* names the process that asked.
+    such times in a row. *by* names the process that asked. *waived* tells that an operator lifted
+    the quarantine that came of it.
     """
 
     key: str
@@ -35,6 +39,7 @@ class Result:
     gap: str | None = None
     tries: int = 0
     cost_nano_usd: int = 0
+    waived: bool = False
 
     def next_at(self, every_s: float) -> float:
         """Return when the endpoint should be asked again."""

@@ -70,9 +70,10 @@ class Plan:
     in exactly one wire call. *space* is the name of the space that the vectors are of. *deadline*
     is a reading of the clock that is passed to the methods, in seconds.
 
-    Health sets the next five: *out* tells why a candidate is kept out, *last* the same for a
-    request that nobody else is left for, *share* the part of its weight, *patience_s* how long a
-    trial may take, *wait_s* when asking again may help.
+    *unfit* tells why the asked group does not take an endpoint's vectors, whoever else does; of the
+    group's own deployments health says it. Health sets the next five: *out* tells why a candidate
+    is kept out, *last* the same for a request that nobody else is left for, *share* the part of its
+    weight, *patience_s* how long a trial may take, *wait_s* when asking again may help.
     """
 
     id: str
@@ -89,6 +90,7 @@ class Plan:
     consumer: str | None = None
     budgets: tuple[Budget, ...] = ()
     no_room: Callable[[Candidate, int, int, tuple[Budget, ...]], str | None] = lambda *_: None
+    unfit: Callable[[str], str | None] = lambda _: None
     out: Callable[[Candidate], str | None] = lambda _: None
     last: Callable[[Candidate], str | None] | None = None
     share: Callable[[Candidate], float] = lambda _: 1.0
@@ -138,7 +140,7 @@ class Plan:
             return candidate.off
         if candidate.endpoint.key in self._tried:
             return "already tried in this request"
-        kept_out = out(candidate)
+        kept_out = out(candidate) or self._unfit(candidate)
         if kept_out is not None:
             return kept_out
         if candidate.id in self._turned_down:
@@ -161,6 +163,11 @@ class Plan:
         if own is None or candidate.group == self.group_names[0]:
             return ()
         return (own,)
+
+    def _unfit(self, candidate: Candidate) -> str | None:
+        if candidate.group == self.group_names[0]:
+            return None
+        return self.unfit(candidate.endpoint.key)
 
     def left_s(self, now: float) -> float:
         """Return the seconds that a wire call may take, less than 0 if the deadline has passed."""
@@ -326,7 +333,7 @@ class Plan:
             for one in group
             if one.off is None and self.region in (None, one.region)
         ]
-        sick = [one for one in on if self.out(one) is not None]
+        sick = [one for one in on if self.out(one) or self._unfit(one)]
         causes = {one.cause for one in self._turned_down.values()}
         wait = min([*map(self.wait_s, sick), _LASTING_S])
         if "budget" in causes or any(self.lacks(one, least) is not None for one in on):

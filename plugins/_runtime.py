@@ -8,6 +8,7 @@ ends the start with the reason.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import random
@@ -253,7 +254,7 @@ class Runtime:
             request_id=exchange.id,
             received_at=exchange.received_at,
             clock=self.clock,
-            revisions=snapshot.revisions,
+            recorded=snapshot.recorded,
         )
         plan.budgets = of_client(
             snapshot.config,
@@ -264,6 +265,7 @@ class Runtime:
         )
         plan.no_room = self.money.no_room
         self.health.view(plan.groups).onto(plan)
+        plan.unfit = functools.partial(self.parity.bars.unfit, group=group.name)
         # Last, so that a bad request does not count against the key's quota.
         await self.money.take(consumer.quotas, Amount(tokens=sum(plan.counts), requests=1))
         exchange.plan = plan

@@ -7,8 +7,10 @@ makes no wire call. A request whose leader failed asks for itself and follows no
 a text that cannot be served costs each no more than it would alone. Nobody waits for longer than
 half of the time that is left to it.
 
-A key with a region gets only what was computed there: its texts would never have left, but a
-vector from elsewhere would not be what was promised.
+What is known or comes is handed out only where the request itself could have used the endpoint that
+it is of: same group and vector space (both are in the name of an entry), and the endpoint proven as
+the group wants it, now. A key with a region gets only what was computed there: its texts would
+never have left, but a vector from elsewhere would not be what was promised.
 """
 
 from __future__ import annotations
@@ -80,16 +82,15 @@ class Sharing:
         if gone:
             log.info("%d vectors of the quarantined endpoint %s left the cache", gone, endpoint)
 
-    def of(self, plan: Plan, group: Group, revision: int) -> Share | None:
+    def of(self, plan: Plan, group: Group, space: str) -> Share | None:
         """Return *plan*'s part in it, None if it must not have one.
 
-        *revision* is of the reference that *group* has now. Groups share nothing with each other:
-        they may differ in their reference, and in where they compute.
+        *space* names the vector space that *group* has now. Groups share nothing with each other:
+        they may differ in their space, and in where they compute.
         """
         if self.cache is None or not group.cache or plan.asked.no_store:
             return None
-        space = f"{group.name} r{revision}"
-        return Share(plan, space, self.cache, self.flights, self._clock)
+        return Share(plan, f"{group.name} {space}", self.cache, self.flights, self._clock)
 
 
 class Share:
@@ -165,7 +166,7 @@ class Share:
         plan = self._plan
         rest: dict[int, Entry] = {}
         for i, key in self._keys.items():
-            entry = self._cache.find(key, plan.region)
+            entry = self._cache.find(key, plan.region, plan.unfit)
             if entry is None:
                 continue
             self._known.add(i)
@@ -222,10 +223,13 @@ class Share:
             follower.failed.update(late)
 
     def _accepted(self, indices: Sequence[int], rows: Matrix, candidate: Candidate) -> None:
+        endpoint = candidate.endpoint.key
+        if self._cache.is_banned(endpoint) or self._plan.unfit(endpoint) is not None:
+            return  # found out while it answered: nobody else is given its vectors
         self._cache.keep(
             [self._keys[i] for i in indices],
             rows,
-            endpoint=candidate.endpoint.key,
+            endpoint=endpoint,
             deployment=candidate.id,
             region=candidate.region,
         )

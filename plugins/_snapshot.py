@@ -25,7 +25,7 @@ class Snapshot:
     """*config* with what the environment adds to it.
 
     *pool* has the candidates of every group by its name, *keys* the client keys of the file,
-    *references* the recorded vectors of each vector space, *revisions* their numbers.
+    *references* the recorded vectors of each vector space, *recorded* their names.
 
     Raises:
         UnreadableError: a file of recorded vectors cannot be used.
@@ -36,7 +36,7 @@ class Snapshot:
         self.pool = build(config, environ)
         self.keys = Keyring(config.keys.values())
         self.references = recorded(config)
-        self.revisions = {name: one.revision for name, one in self.references.items()}
+        self.recorded = {name: one.name for name, one in self.references.items()}
         self._by_id = {one.id: one for group in self.pool.values() for one in group}
         own = {name for name, all_ in self.pool.items() if all(one.endpoint.target for one in all_)}
         self._alone = {

@@ -24,6 +24,7 @@ from .config import (
 from .environment import EnvRef, Resolved, Secret, resolve
 from .loader import SHIPPED_CONFIG, check, load
 from .problems import ConfigError, Problem
+from .references import lineage_of
 
 __all__ = [
     "SHIPPED_CONFIG",
@@ -50,6 +51,7 @@ __all__ = [
     "Resolved",
     "Secret",
     "check",
+    "lineage_of",
     "load",
     "load_catalogue",
     "resolve",

@@ -19,7 +19,7 @@ from tests.imports import PACKAGES, ROOT, first_party, imports, modules
 TABLE: dict[str, dict[str, str]] = {
     # Declares: reads files and judges them. Runs nothing.
     "router_config": {
-        "": "catalogue config environment loader problems",
+        "": "catalogue config environment loader problems references",
         "__main__": "cli",
         "build": "catalogue config schema schema_observing sections shape yamltext",
         "catalogue": "facts problems yamltext",
@@ -30,6 +30,7 @@ TABLE: dict[str, dict[str, str]] = {
         "loader": "build catalogue config problems rules rules.unset shape yamltext",
         "outputs": "problems",
         "problems": "",
+        "references": "",
         "schema": "catalogue schema_budget schema_gateway schema_health schema_observing sections"
         " values",
         "schema_budget": "sections values",
@@ -46,6 +47,8 @@ TABLE: dict[str, dict[str, str]] = {
         # What an alias leads to is built in one place, for the rules as for the router.
         "rules.aliases": "build config problems rules.subject schema",
         "rules.fallbacks": "build config problems rules.subject schema",
+        # What tells recorded spaces apart is the same for the router.
+        "rules.parity": "problems references rules.subject shape",
         "rules.*": "catalogue config environment problems rules.subject schema shape values",
         # Tooling, loaded command by command: may use everything, and nothing imports it.
         "cli": "",
@@ -215,8 +218,10 @@ TABLE: dict[str, dict[str, str]] = {
         "_together": "_attempt _attempt_log _background _budgets _fleet _health _ledger_open _notes"
         " _pool _probes _proofs _snapshot _standings router_config",
         # Proof that all vectors are of one space.
-        "_parity": "_attempt _health _ledger _notes _parity_ask _parity_judge _parity_reference"
-        " _parity_result _parity_spaces _parity_texts _pool _snapshot",
+        "_parity": "_attempt _health _ledger _notes _parity_ask _parity_bars _parity_judge"
+        " _parity_reference _parity_result _parity_spaces _parity_texts _pool _snapshot",
+        "_parity_bars": "_health _notes _parity_judge _parity_result _parity_spaces _shared"
+        " _standing",
         "_parity_ask": "_attempt _dialects _errors _ledger _parity_judge _parity_texts _plan _pool"
         " _tokens _vectors",
         "_parity_judge": "_errors _parity_reference _parity_texts _vectors",

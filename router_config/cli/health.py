@@ -159,6 +159,7 @@ def _who(known: Known) -> str:
 
 async def _order(args: argparse.Namespace, config: Config, shared: Shared) -> int:
     from plugins._notes import Notes
+    from plugins._parity_bars import waive
     from plugins._standings import PREFIX, written
     from router_config.cli.fleet import keys_here, known_to
 
@@ -186,6 +187,8 @@ async def _order(args: argparse.Namespace, config: Config, shared: Shared) -> in
     if standing is not None:
         notes = Notes(shared, "operator")
         await notes.set_clock()
+        if args.action == "uneject":
+            await waive(shared, key)
         await shared.put(PREFIX + key, written(standing, notes))
     if args.format == "json":
         told = {"done": standing is not None, "deployments": known.sharing(key), "said": said}

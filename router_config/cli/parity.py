@@ -187,7 +187,10 @@ def _rows(runtime: Runtime, key: str) -> Iterator[dict[str, Any]]:
         runtime.parity.results.get(key),
     )
     for id_, space in spaces.needed[key].items():
-        mine = [one for one in spaces.members[key] if spaces.of_group[one.group].id == id_]
+        everybody = spaces.members[key]
+        names = {name for name, one in spaces.of_group.items() if one.id == id_}
+        # Who only stands in for the deployments of that space has none of its own there.
+        mine = [one for one in everybody if one.group in names] or everybody
         verdict = None if result is None else result.verdicts.get(id_)
         if verdict is None:
             state = "not asked yet" if result is None else "not proven"
@@ -271,8 +274,10 @@ async def _record(args: argparse.Namespace, runtime: Runtime) -> int:
         return 1
     named = args.files[candidate.group]
     path = args.out or named or config_path(args).with_name("parity.json")
-    revision = _revision(path, reading, parity.cosine, first=1 if verdict.passed else 2)
-    _write(path, reading, revision)
+    space = runtime.parity.spaces.of_group.get(candidate.group)
+    found = None if space is None else runtime.parity.reference(space)
+    revision, lineage = _name(path, reading, parity.cosine, found, passed=verdict.passed)
+    _write(path, reading, revision, lineage)
     print(f"{path}: the vectors of {candidate.id}, revision {revision}. Commit it.")
     if named is None or named.resolve() != path.resolve():
         print(
@@ -281,24 +286,34 @@ async def _record(args: argparse.Namespace, runtime: Runtime) -> int:
     return 0
 
 
-def _revision(path: Path, reading: Reading, cosine: float, *, first: int) -> int:
-    """Return the number of the space: that of the file before, unless this is another space."""
+def _name(
+    path: Path, reading: Reading, cosine: float, found: Reference | None, *, passed: bool
+) -> tuple[int, str]:
+    """Return number and word of the space: those of the file before, unless this is another space.
+
+    Without a file, the space that the deployments themselves have shown is number 1.
+    """
     from plugins._parity_reference import UnreadableError, read
 
+    def is_same(before: Reference) -> bool:
+        common = before.rows.keys() & reading.rows.keys()
+        return all(float(before.rows[name] @ reading.rows[name]) >= cosine for name in common)
+
     try:
-        before: Reference = read(path)
+        before = read(path)
     except UnreadableError:
-        return first
-    same = all(float(before.rows[name] @ row) >= cosine for name, row in reading.rows.items())
-    return before.revision if same else before.revision + 1
+        return (1 if passed and (found is None or is_same(found)) else 2), ""
+    if is_same(before):
+        return before.revision, before.lineage
+    return before.revision + 1, ""
 
 
-def _write(path: Path, reading: Reading, revision: int) -> None:
+def _write(path: Path, reading: Reading, revision: int, lineage: str) -> None:
     from plugins._parity_reference import Reference, write
 
     recorded = datetime.fromtimestamp(int(time.time()), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     unfinished = path.with_name(path.name + ".new")
     unfinished.write_bytes(
-        write(Reference(dict(reading.rows), revision, recorded, reading.deployment))
+        write(Reference(dict(reading.rows), revision, recorded, reading.deployment, lineage))
     )
     unfinished.replace(path)

@@ -74,7 +74,7 @@ def test_a_text_not_counted_to_its_end_has_at_least_so_many_tokens() -> None:
     assert caught.value.code == "context_length_exceeded"
 
 
-def in_space(pinned: str | None, dimensions: int | None, revision: int) -> Plan:
+def in_space(pinned: str | None, dimensions: int | None, name: str) -> Plan:
     request = replace(asked(["text"]), space=pinned, dimensions=dimensions)
     group = GROUP.model_copy(update={"fallbacks": ("same", "other")})
     pool = {name: (candidate(name, group=name),) for name in (GROUP.name, "same", "other")}
@@ -87,17 +87,30 @@ def in_space(pinned: str | None, dimensions: int | None, revision: int) -> Plan:
             request_id="req_test",
             received_at=0.0,
             clock=lambda: 0.0,
-            revisions={GROUP.name: revision, "same": revision, "other": revision + 1},
+            recorded={GROUP.name: name, "same": name, "other": "r2-00000001"},
         )
     )
 
 
+RECORDED = "r2-5b0c21fe"
+SPACE = f"qwen3-8b:last:l2:{RECORDED}:1024"
+
+
 @pytest.mark.parametrize(
-    "pinned", [None, "", "qwen3-8b:last:l2:r2:1024", " qwen3-8b:last:l2:r2:1024"]
+    ("pinned", "named"),
+    [
+        (None, RECORDED),
+        ("", RECORDED),
+        (SPACE, RECORDED),
+        (f" {SPACE}", RECORDED),
+        # What was pinned before anything was recorded.
+        ("qwen3-8b:last:l2:r2:1024", RECORDED),
+        ("qwen3-8b:last:l2:r1:1024", "r1"),
+    ],
 )
-def test_a_plan_names_its_space_and_stays_in_it(pinned: str | None) -> None:
-    plan = in_space(pinned, 1024, revision=2)
-    assert plan.space == "qwen3-8b:last:l2:r2:1024"
+def test_a_plan_names_its_space_and_stays_in_it(pinned: str | None, named: str) -> None:
+    plan = in_space(pinned, 1024, named)
+    assert plan.space == f"qwen3-8b:last:l2:{named}:1024"
     assert plan.group_names == (GROUP.name, "same")
 
 
@@ -105,6 +118,7 @@ def test_a_plan_names_its_space_and_stays_in_it(pinned: str | None) -> None:
     ("pinned", "shown"),
     [
         ("qwen3-8b:last:l2:r1:1024", "asks for qwen3-8b:last:l2:r1:1024"),
+        ("qwen3-8b:last:l2:r2-00000001:1024", "asks for qwen3-8b:last:l2:r2-00000001:1024"),
         ("qwen3-8b:last:l2:r2:4096", "asks for qwen3-8b:last:l2:r2:4096"),
         ("пространство", "asks for another"),
         ("x" * 65, "asks for another"),
@@ -112,6 +126,11 @@ def test_a_plan_names_its_space_and_stays_in_it(pinned: str | None) -> None:
 )
 def test_another_space_than_the_pinned_one_is_refused(pinned: str, shown: str) -> None:
     with pytest.raises(ClientError, match=shown) as caught:
-        in_space(pinned, 1024, revision=2)
+        in_space(pinned, 1024, RECORDED)
     assert (caught.value.status, caught.value.code) == (409, "space_mismatch")
-    assert "qwen3-8b:last:l2:r2:1024" in caught.value.message
+    assert SPACE in caught.value.message
+
+
+def test_a_recorded_name_is_not_the_one_that_nothing_is_recorded_for() -> None:
+    with pytest.raises(ClientError, match="asks for"):
+        in_space(SPACE, 1024, "r2")

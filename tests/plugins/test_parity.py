@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from plugins._money import Money
 from plugins._notes import Notes
 from plugins._parity import BUDGET, Parity
 from plugins._parity_reference import Reference, write
+from plugins._shared import Shared
 from plugins._shared_sqlite import SqliteShared
 from plugins._snapshot import Snapshot
+from plugins._standings import Standings
 from plugins._wire import Wire
 from router_config import load
 from router_config.sandbox import Sandbox
@@ -94,6 +97,17 @@ class Node:
     notes: Notes
     parity: Parity
     money: Money
+    box: Sandbox
+
+    def use(self, config: Path) -> None:
+        """Go on with another configuration, as a reload does."""
+        self.snapshot = Snapshot(load(config), keys(self.box))
+        self.health.use(self.snapshot.pool, self.health.settings)
+
+    def key(self, provider: str, group: str = "g") -> str:
+        """Return the key of *provider*'s endpoint."""
+        (one,) = [c for c in self.snapshot.pool[group] if c.id == f"{group}-{provider}"]
+        return one.endpoint.key
 
     def out(self, provider: str, group: str = "g") -> str | None:
         """Return why requests to *group* go past *provider*."""
@@ -102,12 +116,47 @@ class Node:
 
     def result(self, provider: str, group: str = "g") -> Any:
         """Return the last result about *provider*."""
-        (one,) = [c for c in self.snapshot.pool[group] if c.id == f"{group}-{provider}"]
-        return self.parity.results[one.endpoint.key]
+        return self.parity.results[self.key(provider, group)]
 
 
 def keys(box: Sandbox) -> dict[str, str]:
     return {f"{one.upper()}_KEY": box.keys.get(one) or "none" for one in PROVIDERS}
+
+
+@contextlib.asynccontextmanager
+async def node_of(
+    box: Sandbox,
+    config: Path,
+    *,
+    wall: Callable[[], float] = time.time,
+    name: str = "one",
+    shared: Shared | None = None,
+) -> AsyncIterator[Node]:
+    """Yield the parity of a process *name*, which tells others through *shared*."""
+    wire = Wire()
+    snapshot = Snapshot(load(config), keys(box))
+    money = Money(open_ledger(snapshot.config.ledger, {}, apart=False), time.monotonic)
+    notes = Notes(shared or SqliteShared(config.with_name("shared.db")), name)
+    health = Health(snapshot.pool, me=name)
+    Standings(health, notes)
+    parity = Parity(
+        lambda: node.snapshot,
+        health,
+        notes,
+        wire=lambda: wire,
+        watchers=(money, AttemptLog()),
+        clock=time.monotonic,
+        wall=wall,
+    )
+    health.unproven = parity.unproven
+    node = Node(snapshot, health, notes, parity, money, box)
+    try:
+        async with asyncio.timeout(60):
+            yield node
+    finally:
+        await notes.close()
+        await wire.aclose()
+        await money.ledger.close()
 
 
 def during(
@@ -121,28 +170,8 @@ def during(
     """Run *work* with a node on *config*."""
 
     async def run() -> None:
-        wire = Wire()
-        snapshot = Snapshot(load(config), keys(box))
-        money = Money(open_ledger(snapshot.config.ledger, {}, apart=False), time.monotonic)
-        notes = Notes(SqliteShared(config.with_name("shared.db")), name)
-        health = Health(snapshot.pool, me=name)
-        parity = Parity(
-            lambda: snapshot,
-            health,
-            notes,
-            wire=lambda: wire,
-            watchers=(money, AttemptLog()),
-            clock=time.monotonic,
-            wall=wall,
-        )
-        health.unproven = parity.unproven
-        try:
-            async with asyncio.timeout(60):
-                await work(Node(snapshot, health, notes, parity, money))
-        finally:
-            await notes.close()
-            await wire.aclose()
-            await money.ledger.close()
+        async with node_of(box, config, wall=wall, name=name) as node:
+            await work(node)
 
     asyncio.run(run())
 
@@ -328,7 +357,7 @@ def test_who_does_not_answer_is_neither_proven_nor_blamed(box: Sandbox, tmp_path
     async def work(node: Node) -> None:
         await node.parity.tick()
         assert node.result("nebius").gap == "no answer (connect)"
-        assert node.out("nebius") == "its vectors are not proven yet"
+        assert node.out("nebius") == "its vectors are not proven yet: no answer (connect)"
         assert node.out("deepinfra") is None
         box.up("nebius")
         await node.parity.tick()
@@ -377,7 +406,7 @@ def test_a_recorded_reference_rules(box: Sandbox, tmp_path: Path) -> None:
 
     async def work(node: Node) -> None:
         await node.parity.tick()
-        assert node.snapshot.revisions == {"g": 2}
+        assert node.snapshot.recorded["g"].startswith("r2-")
         assert node.out("tei") is None
         for one in ("deepinfra", "nebius", "vllm"):
             assert "parity: wrong space" in str(node.out(one))

@@ -58,7 +58,7 @@ class House:
         return serve
 
     async def ask(self, request: Plan, *, left: bool = False, **how: Any) -> str:
-        share = self.sharing.of(request, GROUP, 1)
+        share = self.sharing.of(request, GROUP, "r1")
         assert share is not None
         await share.complete(self.server(request, **how), lambda: left)
         assert (request.vectors() == np.stack([vector(text) for text in request.texts])).all()
@@ -120,7 +120,7 @@ def test_what_was_printed_before_is_what_would_be_printed_now(
         for _ in range(4):
             request = of(["a", "b", "a"], dimensions=dimensions)
             object.__setattr__(request.asked, "encoding", encoding)
-            share = house.sharing.of(request, GROUP, 1)
+            share = house.sharing.of(request, GROUP, "r1")
             assert share is not None
             await share.complete(house.server(request), lambda: False)
             written = pieces(request)
@@ -210,20 +210,20 @@ def test_opting_out_neither_finds_nor_leaves_anything() -> None:
     house = House()
     quiet = of(["a"])
     assert (
-        house.sharing.of(replace(quiet, asked=replace(quiet.asked, no_store=True)), GROUP, 1)
+        house.sharing.of(replace(quiet, asked=replace(quiet.asked, no_store=True)), GROUP, "r1")
         is None
     )
-    assert house.sharing.of(quiet, GROUP.model_copy(update={"cache": False}), 1) is None
+    assert house.sharing.of(quiet, GROUP.model_copy(update={"cache": False}), "r1") is None
     house.sharing.use(Settings(enabled=False))
-    assert house.sharing.of(quiet, GROUP, 1) is None
+    assert house.sharing.of(quiet, GROUP, "r1") is None
 
 
 def test_another_group_and_another_reference_are_another_space() -> None:
     async def main() -> None:
         house = House()
         await house.ask(of(["a"]))
-        for group, revision in ((GROUP, 2), (GROUP.model_copy(update={"name": "other"}), 1)):
-            share = house.sharing.of(request := of(["a"]), group, revision)
+        for group, space in ((GROUP, "r2"), (GROUP.model_copy(update={"name": "other"}), "r1")):
+            share = house.sharing.of(request := of(["a"]), group, space)
             assert share is not None
             await share.complete(house.server(request), lambda: False)
             assert share.header() == "MISS"
@@ -265,7 +265,7 @@ def test_who_served_one_part_well_may_serve_what_a_leader_left() -> None:
             await house.server(follower)()
             leader.cancel()
 
-        share = house.sharing.of(follower, GROUP, 1)
+        share = house.sharing.of(follower, GROUP, "r1")
         assert share is not None
         await share.complete(serve, lambda: False)
         assert (follower.rounds, house.asked) == (2, {"a": 2, "b": 1})
