@@ -9,10 +9,10 @@ import hashlib
 import re
 from typing import Any
 
-from plugins import _runtime
 from plugins._admission import Consumer
 from plugins._budgets import quota_of_key
 from plugins._foreign import unauthorized
+from plugins._runtime import Runtime
 
 __all__ = ["ALIAS_KEY", "consumer_of"]
 
@@ -21,13 +21,12 @@ ALIAS_KEY = "qwen3_router_key"
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-def consumer_of(identity: Any) -> Consumer:
+def consumer_of(identity: Any, runtime: Runtime) -> Consumer:
     """Return the rights of LiteLLM's `UserAPIKeyAuth` *identity*.
 
     Raises:
         ClientError: 401, its key was taken out of the file since it was checked.
     """
-    runtime = _runtime.current()
     team = getattr(identity, "team_id", None)
     user = getattr(identity, "user_id", None)
     if not runtime.has_own_keys:

@@ -155,7 +155,7 @@ class Fast:
             await books.check()
         plan = exchange.plan
         if plan is None:
-            plan = await runtime.admit(exchange, _group(exchange), consumer_of(identity))
+            plan = await runtime.admit(exchange, _group(exchange), consumer_of(identity, runtime))
         exchange.story = story = Story()
         group = _group(exchange)
         share = runtime.sharing.of(plan, group, runtime.parity.spaces.name(group.name))

@@ -63,7 +63,7 @@ async def enter(identity: Any, data: dict[str, Any], call_type: str) -> dict[str
             # A path that LiteLLM routes and the door does not know: none of its checks were made.
             raise http_exception(model_not_found(str(data.get("model"))))
     try:
-        await runtime.enter(data, headers, consumer_of(identity))
+        await runtime.enter(data, headers, consumer_of(identity, runtime))
     except (ClientError, Unavailable) as error:
         raise http_exception(error) from None
     return data

@@ -8,11 +8,14 @@ from router_config.sandbox import Sandbox
 from tests.proxy.answers import refused
 from tests.proxy.budgets import room, text_of
 from tests.proxy.crowds import (
+    BARE,
+    BARE_KEY,
     IDENTITIES,
     TOKENS,
     Storm,
     assert_held,
     assert_used_up,
+    called,
     configured,
     kill,
     providers_in_a_storm,
@@ -20,6 +23,7 @@ from tests.proxy.crowds import (
 )
 from tests.proxy.harness import Proxy, running
 
+KILLED = ("tokens-own", "plain-own")
 # Says who asks as LiteLLM's own check of a database key does.
 AUTH = """
 import os
@@ -30,6 +34,8 @@ async def handler(request, api_key):
     if api_key == os.environ["LITELLM_MASTER_KEY"]:
         return UserAPIKeyAuth(api_key=api_key, user_role=LitellmUserRoles.PROXY_ADMIN)
     kind, _, name = api_key.removeprefix("sk-").partition(".")
+    if kind == "bare":  # and with what its owner wrote into its metadata
+        return UserAPIKeyAuth(api_key=api_key, metadata={"qwen3_router_key": "ann"})
     field = {"key": "key_alias", "team": "team_id", "user": "user_id"}[kind]
     return UserAPIKeyAuth(api_key=api_key, models=[], **{field: name})
 """
@@ -47,7 +53,7 @@ def test_a_crowd_cannot_overspend_through_kill_and_restart(tmp_path: Path) -> No
                 body = {"model": "lowered", "input": text_of(TOKENS, i)}
                 assert proxy.post(body).status_code == 200
             before = Storm([proxy.base])
-            before.run(["tokens-own", "plain-own"], after=5, then=lambda: kill(proxy))
+            before.run(KILLED, when=lambda: called(box), then=lambda: kill(proxy))
             assert before.broken > 0
             assert_held(box, lambda: state)
             # Its callback is not wired; it is added, and said.
@@ -60,7 +66,7 @@ def test_a_crowd_cannot_overspend_through_kill_and_restart(tmp_path: Path) -> No
             after = Storm([proxy.base])
             after.run()
             assert after.broken == 0
-            assert_used_up(box, lambda: state)
+            assert_used_up(box, lambda: state, KILLED)
             # A limit lowered under what is spent grants nothing, and takes nothing back.
             reply = proxy.post({"model": "lowered", "input": "x"})
             refused(reply, 503, "no_deployment_available", retry=True)
@@ -77,7 +83,7 @@ def test_a_crowd_cannot_overspend_through_kill_and_restart(tmp_path: Path) -> No
 def identities_have_budgets(proxy: Proxy, box: Sandbox) -> None:
     """Check keys, teams and users that are none of our file's."""
     for name, whose in IDENTITIES.items():
-        key = f"sk-{name.replace(':', '.')}"
+        key = BARE_KEY if name == BARE else f"sk-{name.replace(':', '.')}"
         bodies = [{"model": "own", "input": text_of(20, i), "dimensions": 32} for i in range(3)]
         got = [proxy.post(body, key=key) for body in bodies]
         assert [one.status_code for one in got] == [200, 200, 429], name

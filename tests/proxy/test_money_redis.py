@@ -25,6 +25,7 @@ from tests.proxy.crowds import (
     Storm,
     assert_held,
     assert_used_up,
+    called,
     configured,
     kill,
     providers_in_a_storm,
@@ -107,7 +108,8 @@ def test_an_alert_is_one_line_in_one_log_whoever_crosses_the_level(pair: Pair) -
 def test_a_crowd_at_two_proxies_cannot_overspend_through_kill_and_restart(pair: Pair) -> None:
     stormy(pair.box)
     before = Storm(pair.bases)
-    before.run(["tokens-own", "dollars-own"], after=5, then=lambda: kill(pair.proxies[1]))
+    killed = ("tokens-own", "dollars-own")
+    before.run(killed, when=lambda: called(pair.box), then=lambda: kill(pair.proxies[1]))
     assert before.broken > 0
     assert_held(pair.box, pair.ledger)
     pair.stacks[1].close()
@@ -115,7 +117,7 @@ def test_a_crowd_at_two_proxies_cannot_overspend_through_kill_and_restart(pair: 
     after = Storm(pair.bases)
     after.run()
     assert after.broken == 0
-    assert_used_up(pair.box, pair.ledger)
+    assert_used_up(pair.box, pair.ledger, killed)
     for proxy in pair.proxies:
         assert "never retrieved" not in proxy.log()
     print(f"\n{before.vectors} vectors around the kill, {after.vectors} after")

@@ -17,6 +17,7 @@ import yaml
 
 from router_config.cli import main
 from router_config.sandbox import Sandbox
+from tests.proxy.budgets import room
 from tests.proxy.harness import MASTER_KEY, PLAIN, Proxy, running
 from tests.sizes import size
 
@@ -227,6 +228,26 @@ def test_a_new_deployment_a_new_group_and_a_new_limit_hold(house: House, proxy: 
     assert sorted(names) == [GROUP, "qwen3-embedding-8b-new"]
     house.write()
     assert comes(lambda: proxy.post({**BODY, "model": third["model_name"]}).status_code == 404)
+
+
+def test_a_reload_that_litellm_refuses_changes_no_limit(house: House, proxy: Proxy) -> None:
+    """LiteLLM judges a deployment last of all, and others may share the ledger."""
+    state = Path(house.environ["QWEN3_ROUTER_STATE"])
+
+    def written(tokens: int, **params: object) -> str:
+        data = house.data(budgets={"kept": {"tokens": tokens, "period": "lifetime"}})
+        data["model_list"][0]["model_info"]["budget"] = "kept"
+        data["model_list"][0]["litellm_params"].update(params)
+        before = len(proxy.log())
+        house.write(data)
+        assert comes(lambda: "configuration" in proxy.log()[before:])
+        return proxy.log()[before:]
+
+    assert "is in force" in written(100_000)
+    assert comes(lambda: room(state, "kept").budget.tokens == 100_000)
+    assert "is not taken, it cannot be put in force" in written(7, max_retries="many")
+    assert served_by(proxy) == "a"
+    assert room(state, "kept").budget.tokens == 100_000
 
 
 def test_many_reloads_under_load_lose_nothing(house: House, proxy: Proxy) -> None:
