@@ -59,7 +59,8 @@ def test_it_can_be_read_without_systemd() -> None:
 
 
 def test_its_commands_are_ours_with_options_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    for line in (*service()["ExecStartPre"], *service()["ExecStart"]):
+    found = service()
+    for line in (*found["ExecStartPre"], *found["ExecStart"], *found["ExecReload"]):
         program, command, *options = shlex.split(line)
         assert program == PROGRAM
         with pytest.raises(SystemExit) as ended:
@@ -67,6 +68,14 @@ def test_its_commands_are_ours_with_options_that_exist(capsys: pytest.CaptureFix
         assert ended.value.code == 0
         usage = capsys.readouterr().out
         assert [one for one in options if one.startswith("--") and one not in usage] == []
+
+
+def test_a_reload_asks_the_service_for_the_file_that_it_was_started_with() -> None:
+    found = service()
+    (started,), (reloaded,) = found["ExecStart"], found["ExecReload"]
+    config = re.search(r"--config \S+", started)
+    assert config is not None
+    assert reloaded == f"{PROGRAM} reload {config[0]}"
 
 
 def test_what_it_writes_is_where_the_ledger_looks() -> None:
