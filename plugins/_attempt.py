@@ -47,7 +47,8 @@ class Attempt:
     """What is about to be sent, without text or key; *tokens* are ours, end tokens included.
 
     *budgets* are those of the client and of the group it asked; the deployment's own are in the
-    candidate, and *besides* is that of its group, if another one was asked.
+    candidate, and *besides* is that of its group, if another one was asked. *in_need* tells whether
+    nobody in good health was left when it was picked.
     """
 
     request_id: str
@@ -57,6 +58,7 @@ class Attempt:
     inputs: int
     tokens: int
     besides: tuple[Budget, ...] = ()
+    in_need: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,11 @@ class Both:
     async def before(self, attempt: Attempt) -> None:
         """Agree to the call if both do; raises as they do."""
         await self._first.before(attempt)
-        await self._second.before(attempt)
+        try:
+            await self._second.before(attempt)
+        except (TurnedDown, Unavailable):
+            await self._first.after(attempt, _failed(attempt, _not_admitted(), 0.0, None))
+            raise
 
     async def after(self, attempt: Attempt, outcome: Outcome) -> None:
         """Tell both."""
@@ -162,8 +168,7 @@ async def attempt(
         outcome = _failed(what, fault, clock() - started, timed.span)
         raise
     except (TurnedDown, Unavailable):
-        unsent = ProviderFault(Fault.CANCELLED, "the call was not admitted", sent=False)
-        outcome = _failed(what, unsent, clock() - started, timed.span)
+        outcome = _failed(what, _not_admitted(), clock() - started, timed.span)
         raise
     except Exception as error:
         # A bug of ours must not end a request that another deployment can serve. Its text and
@@ -203,6 +208,10 @@ def _bill(what: Attempt, reply: WireReply) -> tuple[int, int]:
         cost = (reply.cost_usd * 1_000_000_000).to_integral_value(rounding="ROUND_CEILING")
         return tokens, int(cost)
     return tokens, what.candidate.cost_nano_usd(tokens)
+
+
+def _not_admitted() -> ProviderFault:
+    return ProviderFault(Fault.CANCELLED, "the call was not admitted", sent=False)
 
 
 def _failed(

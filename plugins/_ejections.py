@@ -17,8 +17,10 @@ from dataclasses import replace
 
 from plugins._errors import Fault, ProviderFault
 from plugins._health_rules import Rules
+from plugins._said import Said
 from plugins._standing import Standing
 from plugins._trials import EVERY_S, Trials
+from plugins._voice import Voice
 from plugins._window import Window
 
 __all__ = ["LASTING", "Case", "Rules", "Standing"]
@@ -26,32 +28,37 @@ __all__ = ["LASTING", "Case", "Rules", "Standing"]
 LASTING = frozenset({Fault.AUTH, Fault.PAYMENT, Fault.MODEL, Fault.DIALECT})
 # Says nothing about the endpoint: the client left, or sent more than it takes.
 _UNTOLD = frozenset({Fault.CANCELLED, Fault.TOO_LONG})
-_PROBE_AT_MOST_EVERY_S = 60.0
-_LEAST_FACTOR = 0.1
 
 
 class Case:
     """One endpoint's course; *me* is the name that its own standings carry.
 
-    What began before the last change of state is ignored: calls that were under way when an
-    endpoint left count neither against it once more nor against its return.
+    *voice* has what all processes said of it, *standing* is what follows from that here and now;
+    *ahead_s* is how far the store's clock is ahead of this machine's. What began before the last
+    change of state is ignored: calls that were under way when an endpoint left count neither
+    against it once more nor against its return.
     """
 
-    def __init__(self, key: str, rules: Rules, draw: Callable[[], float], me: str) -> None:
+    def __init__(
+        self,
+        key: str,
+        rules: Rules,
+        draw: Callable[[], float],
+        me: str,
+        ahead_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self.key = key
+        self.voice = Voice(ahead_s)
         self.standing: Standing | None = None
         self.strikes = 0
         self.next_probe = 0.0
-        # Whether it served somebody shortly before it left: slow then, not dead.
+        # Whether it still served some of those that called it: slow then, not dead.
         self.slow = False
         self._rules = rules
         self._draw = draw
         self._me = me
-        self._changed = float("-inf")
-        self._returned = float("-inf")
-        self._served = float("-inf")
+        self._changed = self._returned = self._served = self._seen = float("-inf")
         self._trials = Trials(rules)
-        self._seen = float("-inf")
         self._row = self._lasting = self._rests = self._proofs = 0
         self._proved = 0.0
         self._window = Window(rules.window_s)
@@ -76,14 +83,15 @@ class Case:
         until = None if standing is None else standing.until
         if standing is None or until is None:
             return standing
-        most = self._longest(standing)
+        most = self.rules.longest_s(standing)
         if until - now > most:  # a clock went back, here or with who said it
             standing = self.standing = replace(standing, until=now + most)
-        elif until <= now:
-            if standing.kind in ("resting", "returning"):
-                self._change(None, now)
-            elif standing.is_closed:
-                self._return(now, standing.by)
+        elif until <= now and (standing.is_closed or standing.kind != "ejected"):
+            if standing.is_closed:
+                self._returned = now
+            else:
+                self.voice.end(standing)
+            self._follow(now)
         return self.standing
 
     def _set_back(self, by_s: float) -> None:
@@ -95,20 +103,10 @@ class Case:
         self.next_probe += by_s
         self._trials.shift(by_s)
 
-    def _longest(self, standing: Standing) -> float:
-        if standing.is_closed:
-            return float("inf")
-        if standing.kind == "resting":
-            return self.rules.longest_rest_s
-        return self.rules.slow_start_s if standing.kind == "returning" else self.rules.max_s
-
     def factor(self, now: float) -> float:
         """Return the share of its weight that the endpoint gets, rising after a return."""
         standing = self.at(now)
-        if standing is None or standing.kind != "returning" or standing.until is None:
-            return 1.0
-        passed = 1.0 - (standing.until - now) / self.rules.slow_start_s
-        return min(1.0, max(_LEAST_FACTOR, passed))
+        return 1.0 if standing is None else self.rules.factor(standing, now)
 
     # -- what calls say
 
@@ -123,6 +121,8 @@ class Case:
             return
         if fault is None:
             self._served = now
+        elif fault.fault is Fault.TIMEOUT:
+            self._judge(began, now)
         if standing is not None and standing.is_out:
             self._note_out(standing, fault, now, trial)
         elif fault is None:
@@ -136,6 +136,13 @@ class Case:
             self._window.add(now, good=False)
             if self._lasting >= self.rules.lasting_in_a_row or self._is_too_much(standing, now):
                 self._eject(fault, now, further=False)
+
+    def _judge(self, began: float, now: float) -> None:
+        """See whether it is slow: of those who waited beside this call some were served.
+
+        One that hangs after good answers served nobody in the later half of the wait.
+        """
+        self.slow = now - self._served < (now - began) / 2
 
     def _is_too_much(self, standing: Standing | None, now: float) -> bool:
         good, bad = self._window.counts()
@@ -168,8 +175,7 @@ class Case:
         self._lasting = self._lasting + 1 if fault.fault in LASTING else 0
         if standing.until is None or standing.kind == "resting":
             return
-        due = standing.until is not None and now >= standing.until
-        if due or self._lasting >= self.rules.lasting_in_a_row:
+        if now >= standing.until or self._lasting >= self.rules.lasting_in_a_row:
             self._eject(fault, now, further=True)
 
     def _put_off(self, standing: Standing, fault: ProviderFault, now: float) -> None:
@@ -179,9 +185,9 @@ class Case:
         wait_s = fault.retry_after_s
         if wait_s is None:
             wait_s = self.rules.base_s if standing.kind == "ejected" else 0.0
-        until = now + min(wait_s, self._longest(standing))
+        until = now + min(wait_s, self.rules.longest_s(standing))
         if until > standing.until:
-            self.standing = replace(standing, until=until)
+            self._say(replace(standing, until=until), now)
 
     def probe(self, fault: ProviderFault | None, now: float, *, free: bool = False) -> None:
         """Take a probe's result into account.
@@ -191,19 +197,16 @@ class Case:
         standing = self.at(now)
         if standing is None or not standing.is_out or standing.is_closed:
             return
-        self.next_probe = now + self._probe_every_s(standing)
+        self.next_probe = now + self.rules.probe_every_s(standing)
+        if fault is not None and fault.fault is Fault.TIMEOUT:
+            self._judge(now - self.rules.window_s, now)
         if not free:
             self._note_out(standing, fault, now, trial=True)
         elif fault is None and standing.until is None:
             self._trials.open(now)
         elif fault is not None and standing.until is not None and standing.kind == "ejected":
-            wait = min(self.rules.base_s, self._longest(standing))
-            self.standing = replace(standing, until=max(standing.until, now + wait))
-
-    def _probe_every_s(self, standing: Standing) -> float:
-        if standing.until is None:
-            return self.rules.lasting_retry_s
-        return min(_PROBE_AT_MOST_EVERY_S, self.rules.doubled_s(standing.strikes))
+            wait = min(self.rules.base_s, self.rules.longest_s(standing))
+            self._say(replace(standing, until=max(standing.until, now + wait)), now)
 
     def wants_probe(self, now: float) -> bool:
         """Tell whether a probe could bring it back."""
@@ -223,6 +226,10 @@ class Case:
     def take_trial(self, now: float, limit_s: float) -> None:
         """Note that a request tries it now, for at most *limit_s*."""
         self._trials.take(self.standing, now, limit_s)
+
+    def undo_trial(self, now: float, *, made: bool) -> None:
+        """Take back that a request tried it: the call was not *made*, or it told nothing."""
+        self._trials.undo(self.standing, now, made=made)
 
     def trial_s(self, usual_s: float | None) -> float:
         """Return how long a trial may take; see `Trials.limit_s`."""
@@ -252,11 +259,8 @@ class Case:
         self, kind: str, reason: str, now: float, *, by: str, for_s: float | None = None
     ) -> None:
         """Take it out by somebody's word; a quarantine outranks an operator's pause."""
-        standing = self.at(now)
-        if standing is not None and standing.kind == "quarantined" and kind != "quarantined":
-            return
-        until = None if for_s is None else now + for_s
-        self._change(Standing(self.key, kind, reason, now, until, self.strikes, by), now)
+        until, strikes = None if for_s is None else now + for_s, self.strikes
+        self._say(Standing(self.key, kind, reason, now, until, strikes, by), now)
 
     def clear(self, now: float, *, by: str) -> None:
         """Bring it back with a slow start; parity lifts only its own quarantine."""
@@ -267,28 +271,20 @@ class Case:
             return
         self._return(now, by)
 
-    def merge(self, said: Standing | None, now: float) -> None:
-        """Take what another process said; None means that it knows of nothing."""
-        mine = self.at(now)
-        if said is None:
-            if mine is not None and mine.by != self._me:
-                self._change(None, now)
+    def merge(self, said: Said, now: float) -> None:
+        """Join what another process knows with what is known here."""
+        before = self.at(now)
+        if not self.voice.hear(said):
             return
-        if mine is not None:
-            # What somebody ordered holds over what calls showed since, by a clock of its own.
-            ordered = said.is_closed and not mine.is_closed and mine.by == self._me
-            if said.since <= mine.since and not ordered:
-                return
-            if mine.is_closed and said.by not in ("operator", "parity"):
-                return
-            if mine.kind == "quarantined" and said.kind not in ("quarantined", "returning"):
-                return
-        self._change(said, now)
-        self.strikes = max(self.strikes, said.strikes)
-        if said.kind == "returning":
+        self._follow(now)
+        after = self.standing
+        if after is None or (before and (after.kind, after.since) == (before.kind, before.since)):
+            return
+        self.strikes = max(self.strikes, after.strikes)
+        if after.kind == "returning":
             self._returned = now
         self._trials.ejected(now)
-        self.next_probe = now + self._probe_every_s(said)
+        self.next_probe = now + self.rules.probe_every_s(after)
         self.at(now)
 
     # -- changes
@@ -296,40 +292,48 @@ class Case:
     def _eject(self, fault: ProviderFault, now: float, *, further: bool) -> None:
         if not further:
             # Strikes go only with a long good time, so that one who flaps stays out for longer.
-            good = int(max(0.0, now - self._returned) // self.rules.max_s) if self.strikes else 0
-            self.strikes = max(0, self.strikes - good)
-            self.slow = now - self._served <= 3 * self.rules.window_s
+            good_s = min(max(0.0, now - self._returned), 1e9)
+            self.strikes = max(0, self.strikes - int(good_s // self.rules.max_s))
         self.strikes += 1
         until = None
         if self._lasting < self.rules.lasting_in_a_row:
             told = min(fault.retry_after_s or 0.0, self.rules.max_s)
             until = now + max(told, self.rules.span_s(self.strikes, self._draw()))
-        standing = Standing(
-            self.key, "ejected", str(fault.fault), now, until, self.strikes, self._me
-        )
-        self._change(standing, now)
+        why, strikes = str(fault.fault), self.strikes
+        standing = Standing(self.key, "ejected", why, now, until, strikes, self._me)
+        self._say(standing, now)
         self._trials.ejected(now)
-        self.next_probe = now + self._probe_every_s(standing)
+        self.next_probe = now + self.rules.probe_every_s(standing)
 
     def _rest(self, fault: ProviderFault, now: float) -> None:
-        rests, told = self._rests + 1, fault.retry_after_s
-        if told is None:
-            until = now + self.rules.span_s(rests, self._draw())
-        else:
-            until = now + min(max(0.0, told), self.rules.longest_rest_s)
-        kind, reason = "resting", str(Fault.RATE)
-        self._change(Standing(self.key, kind, reason, now, until, self.strikes, self._me), now)
+        rests = self._rests + 1
+        until = now + self.rules.rest_s(fault.retry_after_s, rests, self._draw())
+        rate, strikes = str(Fault.RATE), self.strikes
+        self._say(Standing(self.key, "resting", rate, now, until, strikes, self._me), now)
         self._rests = rests
 
     def _return(self, now: float, by: str) -> None:
         self._returned = now
         standing = self.standing
-        if standing is not None and standing.kind == "resting":
-            self._change(None, now)
-            return
+        rested = standing is not None and standing.kind == "resting"
         reason = standing.reason if standing is not None else ""
-        until = now + self.rules.slow_start_s
-        self._change(Standing(self.key, "returning", reason, now, until, self.strikes, by), now)
+        until = now if rested else now + self.rules.slow_start_s
+        self._say(Standing(self.key, "returning", reason, now, until, self.strikes, by), now)
+
+    def _say(self, standing: Standing, now: float) -> None:
+        self.voice.say(standing, now)
+        self._follow(now)
+
+    def _follow(self, now: float) -> None:
+        """Take on the standing that follows from what is said."""
+        after, before = self.voice.standing(now, self.rules.slow_start_s), self.standing
+        if after is None or before is None:
+            if after is not before:
+                self._change(after, now)
+        elif (after.kind, after.by, after.since) != (before.kind, before.by, before.since):
+            self._change(after, now)
+        elif after.stamp != before.stamp:  # only its end was moved
+            self.standing = after
 
     def _change(self, standing: Standing | None, now: float) -> None:
         rested = self.standing is not None and self.standing.kind == "resting"

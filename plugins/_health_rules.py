@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from plugins._standing import Standing
 from router_config import Health
 
 __all__ = ["Rules", "Settings", "settings_of"]
+
+_PROBE_AT_MOST_EVERY_S = 60.0
+_LEAST_FACTOR = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,37 @@ class Rules:
         *drawn* is in [0, 1).
         """
         return min(self.max_s, self.doubled_s(times) * (0.9 + 0.2 * drawn))
+
+    def rest_s(self, told_s: float | None, times: int, drawn: float) -> float:
+        """Return how long a 429 rests: as *told_s*, if it says so.
+
+        Who says "at once", or a moment that has passed, with each of *times* means it less.
+        """
+        if told_s is None:
+            return self.span_s(times, drawn)
+        least_s = min(self.max_s, 2.0 ** min(times - 1, 30)) if told_s <= 0 else told_s
+        return min(least_s, self.longest_rest_s)
+
+    def longest_s(self, standing: Standing) -> float:
+        """Return how much time *standing* can have left."""
+        if standing.is_closed:
+            return float("inf")
+        if standing.kind == "resting":
+            return self.longest_rest_s
+        return self.slow_start_s if standing.kind == "returning" else self.max_s
+
+    def factor(self, standing: Standing, now: float) -> float:
+        """Return the share of its weight for one of *standing*, rising in the slow start."""
+        if standing.kind != "returning" or standing.until is None:
+            return 1.0
+        passed = 1.0 - (standing.until - now) / self.slow_start_s
+        return min(1.0, max(_LEAST_FACTOR, passed))
+
+    def probe_every_s(self, standing: Standing) -> float:
+        """Return how long a probe waits for the next one."""
+        if standing.until is None:
+            return self.lasting_retry_s
+        return min(_PROBE_AT_MOST_EVERY_S, self.doubled_s(standing.strikes))
 
 
 @dataclass(frozen=True, slots=True)

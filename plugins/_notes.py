@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from plugins._shared import Shared, SharedAwayError
 
@@ -48,6 +48,7 @@ class Notes:
         self._wall = wall
         self._clock = clock
         self._watchers: list[tuple[str, Told]] = []
+        self._keepers: list[tuple[Callable[[], Iterable[str]], Callable[[str], None]]] = []
         self._unsent: dict[str, bytes | None] = {}
         self._mine: dict[str, bytes | None] = {}
         self._version = 0
@@ -63,6 +64,10 @@ class Notes:
         """
         self._watchers.append((prefix, told))
 
+    def keep(self, kept: Callable[[], Iterable[str]], again: Callable[[str], None]) -> None:
+        """Call *again* with each name of *kept* whose note the store does not have any more."""
+        self._keepers.append((kept, again))
+
     def put(self, name: str, value: bytes | None) -> None:
         """Write or delete a note at the next step."""
         self._unsent.pop(name, None)  # the last place in the line
@@ -71,6 +76,10 @@ class Notes:
     def drop(self, name: str) -> None:
         """Leave unsaid what waits to be said under *name*: another's word holds."""
         self._unsent.pop(name, None)
+
+    def ahead_s(self) -> float:
+        """Return how far the store's clock is ahead of this machine's."""
+        return self._offset_s
 
     def to_store(self, wall_s: float) -> float:
         """Return a time of this machine's clock by that of the store."""
@@ -159,6 +168,10 @@ class Notes:
                 del self._mine[name]
             elif name not in found:
                 self._unsent.setdefault(name, value)
+        for kept, again in self._keepers:
+            for name in kept():
+                if found.get(name) is None and name not in self._unsent:
+                    again(name)
 
     def _lose(self, error: SharedAwayError) -> None:
         if not self.is_away:

@@ -32,12 +32,16 @@ class _Zero(int):
 
 _NO_RETRIES = _Zero(0)
 _LEAST_S = 0.05
+# LiteLLM tells no more of a 400 than that: it may be a text that is too long for this deployment.
 _FAULTS = {
+    400: Fault.TOO_LONG,
     401: Fault.AUTH,
     402: Fault.PAYMENT,
     403: Fault.AUTH,
     404: Fault.MODEL,
     408: Fault.TIMEOUT,
+    413: Fault.TOO_LONG,
+    422: Fault.TOO_LONG,
     429: Fault.RATE,
     503: Fault.OVERLOAD,
 }
@@ -59,6 +63,7 @@ async def hold(exchange: Exchange, candidate: Candidate, books: Watcher) -> bool
         len(missing),
         tokens,
         plan.besides(candidate),
+        in_need=plan.in_need,
     )
     plan.begin(candidate)
     try:

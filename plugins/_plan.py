@@ -71,9 +71,11 @@ class Plan:
     is a reading of the clock that is passed to the methods, in seconds.
 
     *unfit* tells why the asked group does not take an endpoint's vectors, whoever else does; of the
-    group's own deployments health says it. Health sets the next five: *out* tells why a candidate
-    is kept out, *last* the same for a request that nobody else is left for, *share* the part of its
-    weight, *patience_s* how long a trial may take, *wait_s* when asking again may help.
+    group's own deployments health says it. Health sets the next six: *out* tells why a candidate is
+    kept out, *last* the same for a request that nobody else is left for, *share* the part of its
+    weight, *patience_s* how long a trial may take, *wait_s* when asking again may help, *barred*
+    why nothing that one has just given may be handed out. *in_need* tells that at the last pick
+    nobody in good health was left.
     """
 
     id: str
@@ -96,6 +98,8 @@ class Plan:
     share: Callable[[Candidate], float] = lambda _: 1.0
     patience_s: Callable[[Candidate], float | None] = lambda _: None
     wait_s: Callable[[Candidate], float] = lambda _: 0.0
+    barred: Callable[[Candidate], str | None] = lambda _: None
+    in_need: bool = False
     rounds: int = 0
     calls: int = 0
     called_at: float = 0.0  # when LiteLLM's own client was last asked
@@ -140,11 +144,10 @@ class Plan:
             return candidate.off
         if candidate.endpoint.key in self._tried:
             return "already tried in this request"
-        kept_out = out(candidate) or self._unfit(candidate)
-        if kept_out is not None:
+        if (kept_out := out(candidate) or self._unfit(candidate)) is not None:
             return kept_out
-        if candidate.id in self._turned_down:
-            return self._turned_down[candidate.id].detail
+        if (no := self._turned_down.get(candidate.id)) is not None:
+            return no.detail
         if self.region is not None and candidate.region != self.region:
             return f"outside region {self.region}"
         counts = [self.counts[i] for i in self.missing()]
@@ -160,14 +163,11 @@ class Plan:
     def besides(self, candidate: Candidate) -> tuple[Budget, ...]:
         """Return the budget of a fallback group from which *candidate* is: it pays too."""
         own = candidate.group_budget
-        if own is None or candidate.group == self.group_names[0]:
-            return ()
-        return (own,)
+        return () if own is None or candidate.group == self.group_names[0] else (own,)
 
     def _unfit(self, candidate: Candidate) -> str | None:
-        if candidate.group == self.group_names[0]:
-            return None
-        return self.unfit(candidate.endpoint.key)
+        own = candidate.group in self.group_names[:1]
+        return None if own else self.unfit(candidate.endpoint.key)
 
     def left_s(self, now: float) -> float:
         """Return the seconds that a wire call may take, less than 0 if the deadline has passed."""
@@ -179,6 +179,7 @@ class Plan:
             return None
         found = pick(self.groups, self.admits, draw, self.share)
         last = self.last
+        self.in_need = found is None
         if found is None and last is not None:
             found = pick(self.groups, lambda one: self._admits(one, last), draw)
         return found
@@ -220,7 +221,12 @@ class Plan:
         tokens: int,
         cost_nano_usd: int,
     ) -> None:
-        """Keep checked *rows*, float32 of shape (len(indices), 4096), and what they cost."""
+        """Keep checked *rows*, float32 of shape (len(indices), 4096), and what they cost.
+
+        Raises ProviderFault if *candidate* was found to be of another space while it answered.
+        """
+        if (why := self.barred(candidate) or self._unfit(candidate)) is not None:
+            raise ProviderFault(Fault.CORRUPT, f"not handed out: {why}", status=200)
         self.take(indices, rows, candidate.id)
         self._good.add(candidate.endpoint.key)
         self.tokens += tokens
@@ -230,7 +236,7 @@ class Plan:
     def take(self, indices: Sequence[int], rows: Matrix, deployment: str) -> None:
         """Keep checked *rows* that *deployment* gave, to this request or before it."""
         if self._vectors is None:
-            self._vectors = np.empty((len(self.texts), NATIVE), dtype=np.float32)
+            self._vectors = np.empty((len(self.texts), NATIVE), np.float32)
         self._vectors[list(indices)] = rows
         self._done(indices, deployment)
 

@@ -3,7 +3,8 @@
 One process of a fleet makes them, by a lease in the shared notes. An endpoint that is out is asked
 for its free signal first; that shows a server, not vectors, so it ends no ejection for more than a
 refused connection. Vectors are asked for (one text of one token, held in the ledger like any call)
-where they cost nothing, where there is no free signal, or where none could show what was wrong.
+where they cost nothing, where there is no free signal, where none could show what was wrong, and
+where a group has nobody else: its clients should not wait until one of them may try.
 """
 
 from __future__ import annotations
@@ -151,10 +152,11 @@ class Probes:
             self._health.probe_result(key, False, fault, free=True)
             return
         if good and not candidates[0].is_free:
-            if standing.reason == Fault.CONNECT:
+            # Whose vectors are not proven serves no client when it is back: parity asks it then.
+            if standing.reason == Fault.CONNECT or self._is_unproven(candidates):
                 self._health.probe_result(key, True)
                 return
-            if standing.reason in _REACHABLE:
+            if standing.reason in _REACHABLE and self._has_others(candidates):
                 self._health.probe_result(key, True, free=True)
                 return
         asked, failed = await self._embed(candidates, self._books)
@@ -162,6 +164,13 @@ class Probes:
             self._health.probe_result(key, failed is None, failed)
         elif good:
             self._health.probe_result(key, True, free=True)
+
+    def _is_unproven(self, candidates: Sequence[Candidate]) -> bool:
+        return all(self._health.unproven(one) is not None for one in candidates)
+
+    def _has_others(self, candidates: Sequence[Candidate]) -> bool:
+        """Tell whether each of their groups can wait until a request tries this one."""
+        return all(self._health.has_anybody(one.group) for one in candidates)
 
     # -- of one that nobody uses
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 __all__ = ["Recent", "Stats"]
 
 _KEPT = 256
+# A call that was given less than its own time says something only if a good one had ended by then.
+_FULL = 0.9
+_CUT_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,13 @@ class Recent:
     def p95_s(self) -> float | None:
         """Return how long all but the slowest twentieth took, or None."""
         return _quantile(sorted(self._good_s), 0.95)
+
+    def is_too_long(self, seconds: float, full_s: float) -> bool:
+        """Tell whether a call that had no answer after *seconds* of *full_s* should have had it."""
+        if seconds >= _FULL * full_s:
+            return True
+        usual_s = self.p95_s()
+        return seconds >= (_CUT_S if usual_s is None else 2 * usual_s)
 
     def stats(self) -> Stats:
         """Return what is known."""

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from plugins._attempt import Attempt, Transport, Watcher, attempt
+from plugins._attempt_log import log_failed
 from plugins._errors import Fault, ProviderFault, TurnedDown, Unavailable
 from plugins._plan import Plan, split
 from plugins._pool import Candidate
@@ -110,8 +111,10 @@ async def _call(
         len(chunk),
         tokens,
         plan.besides(candidate),
+        in_need=plan.in_need,
     )
     plan.calls += 1
+    begun = clock()
     try:
         served = await attempt(
             what,
@@ -126,4 +129,8 @@ async def _call(
     except (TurnedDown, Unavailable):
         plan.calls -= 1  # it was not made
         raise
-    plan.accept(chunk, served.vectors, candidate, served.prompt_tokens, served.cost_nano_usd)
+    try:
+        plan.accept(chunk, served.vectors, candidate, served.prompt_tokens, served.cost_nano_usd)
+    except ProviderFault as fault:  # what it cost is booked; that it was no use is told here
+        log_failed(candidate.id, plan.id, fault, sent=True, seconds=clock() - begun)
+        raise

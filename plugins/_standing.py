@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-
-import orjson
+from dataclasses import dataclass, replace
+from typing import Any
 
 __all__ = ["Standing"]
 
 _OUT = frozenset({"ejected", "resting", "quarantined", "drained"})
+_MOST_STAMP = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,9 @@ class Standing:
     *kind* is "ejected", "resting", "quarantined", "drained" or "returning" (slow start). *reason*
     is a class of `Fault`, or words. *since* and *until* are seconds since 1970; *until* is None
     where only a probe or an operator ends it. *strikes* are ejections in a row. *by* names the
-    process, "parity" or "operator".
+    process, "parity" or "operator". *stamp* is the place among all words on the endpoint: the
+    microseconds since 1970 by the store's clock, but always more than any that was known when it
+    was said, so that clocks decide nothing between a word and its answer.
     """
 
     key: str
@@ -28,6 +30,12 @@ class Standing:
     until: float | None
     strikes: int
     by: str
+    stamp: int = 0
+
+    def __post_init__(self) -> None:
+        """Give a word without a stamp that of its time."""
+        if not self.stamp:
+            object.__setattr__(self, "stamp", int(self.since * 1e6))
 
     @property
     def is_out(self) -> bool:
@@ -45,24 +53,23 @@ class Standing:
         """Return what a person is told."""
         return f"{self.kind}: {self.reason}"
 
-    def to_json(self) -> bytes:
-        """Return it as a JSON object."""
-        return orjson.dumps(asdict(self))
+    def shifted(self, seconds: float) -> Standing:
+        """Return it by another clock, which is *seconds* ahead."""
+        if not seconds:
+            return self
+        until = None if self.until is None else self.until + seconds
+        return replace(self, since=self.since + seconds, until=until)
 
     @classmethod
-    def from_json(cls, text: bytes | str) -> Standing:
-        """Read what `to_json` wrote. Raises ValueError for anything else."""
-        try:
-            value = orjson.loads(text)
-            standing = cls(**value)
-            numbers = (standing.since, standing.until or 0.0, standing.strikes)
-            words = (standing.key, standing.kind, standing.reason, standing.by)
-            if not all(isinstance(one, int | float) for one in numbers):
-                raise TypeError
-            if not all(isinstance(one, str) for one in words):
-                raise TypeError
-        except (TypeError, orjson.JSONDecodeError):
-            raise ValueError("not a standing") from None
-        if standing.kind not in _OUT | {"returning"}:
+    def from_dict(cls, value: dict[str, Any]) -> Standing:
+        """Read the fields of one. Raises TypeError or ValueError for anything else."""
+        standing = cls(**value)
+        numbers = (standing.since, standing.until or 0.0, standing.strikes, standing.stamp)
+        words = (standing.key, standing.kind, standing.reason, standing.by)
+        if not all(isinstance(one, int | float) for one in numbers):
+            raise TypeError
+        if not all(isinstance(one, str) for one in words) or not isinstance(standing.stamp, int):
+            raise TypeError
+        if standing.kind not in _OUT | {"returning"} or not 0 <= standing.stamp < _MOST_STAMP:
             raise ValueError("not a standing of this release")
         return standing

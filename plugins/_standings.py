@@ -1,17 +1,18 @@
 """Standings between the health of this process and the shared notes: `standing:<endpoint key>`.
 
-Times in a note are the store's, so that machines whose clocks differ mean the same by them.
+A note holds all that is said of an endpoint, as far as its writer knew. Whoever reads one and knows
+more writes what both know together; so nothing is lost, whoever writes when.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
 
 from plugins._health import Health
 from plugins._notes import Notes
-from plugins._standing import Standing
+from plugins._said import Said
 
-__all__ = ["PREFIX", "Standings", "read", "written"]
+__all__ = ["PREFIX", "Standings"]
 
 PREFIX = "standing:"
 
@@ -22,32 +23,25 @@ class Standings:
     def __init__(self, health: Health, notes: Notes) -> None:
         self._health = health
         self._notes = notes
-        health.on_own_change.append(self._say)
+        health.ahead_s = notes.ahead_s
+        health.on_own_change.append(lambda key, _: self._say(PREFIX + key))
         notes.watch(PREFIX, self._hear)
+        notes.keep(self._kept, self._say)
 
-    def _say(self, key: str, standing: Standing | None) -> None:
-        value = None if standing is None else written(standing, self._notes)
-        self._notes.put(PREFIX + key, value)
+    def _kept(self) -> Iterable[str]:
+        return [PREFIX + key for key in self._health.spoken_of()]
+
+    def _say(self, name: str) -> None:
+        self._notes.put(name, self._health.said(name.removeprefix(PREFIX)).to_json())
 
     def _hear(self, name: str, value: bytes | None) -> None:
         key = name.removeprefix(PREFIX)
         try:
-            said = None if value is None else read(value, self._notes)
+            heard = Said() if value is None else Said.from_json(value)
         except ValueError:
             return  # of another release: what it means is not known here
-        self._health.merge({key: said})
-        if self._health.standing(key) == said:
+        self._health.merge(key, heard)
+        if self._health.said(key) == heard:
             self._notes.drop(name)
-
-
-def written(standing: Standing, notes: Notes) -> bytes:
-    """Return *standing* as a note."""
-    until = None if standing.until is None else notes.to_store(standing.until)
-    return replace(standing, since=notes.to_store(standing.since), until=until).to_json()
-
-
-def read(value: bytes, notes: Notes) -> Standing:
-    """Return the standing in a note. Raises ValueError."""
-    standing = Standing.from_json(value)
-    until = None if standing.until is None else notes.from_store(standing.until)
-    return replace(standing, since=notes.from_store(standing.since), until=until)
+        else:
+            self._say(name)

@@ -19,6 +19,7 @@ class Trials:
         self.rules = rules
         self._next = 0.0
         self._next_lasting = 0.0
+        self._before = 0.0  # what the last trial has put off
 
     def allows(self, standing: Standing, now: float, *, last: bool, slow: bool) -> bool:
         """Tell whether one may try it: its time is over, or nobody else is left (*last*)."""
@@ -36,10 +37,18 @@ class Trials:
         pace = EVERY_S
         if standing is not None and standing.until is None:
             pace = self.rules.base_s
+            self._before = self._next_lasting
             self._next_lasting = now + self.rules.lasting_retry_s
         elif standing is not None and standing.reason == Fault.TIMEOUT:
             pace = max(pace, limit_s)
         self._next = now + pace
+
+    def undo(self, standing: Standing | None, now: float, *, made: bool) -> None:
+        """Give the last trial back: it was not *made*, or nothing came of it for the endpoint."""
+        if standing is not None and standing.until is None:
+            self._next_lasting = self._before
+        if not made:
+            self._next = now
 
     def ejected(self, now: float) -> None:
         """Begin anew: those that picked it just before are not the ones to try it."""
@@ -77,3 +86,4 @@ class Trials:
         """Follow a clock that was set back."""
         self._next += by_s
         self._next_lasting += by_s
+        self._before += by_s

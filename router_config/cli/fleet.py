@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from plugins._fleet import Seen
     from plugins._notes import Notes
+    from plugins._said import Said
     from plugins._shared import Shared
     from plugins._standing import Standing
     from router_config import Config
@@ -25,7 +27,9 @@ class Known:
     """What the notes say; times are by this machine's clock, seconds since 1970.
 
     *processes* says of each whether it makes the probes. *keys* are endpoint keys by deployment id:
-    of the running fleet, and of what this environment can tell. *unread* is why nothing was read.
+    of the running fleet, and of what this environment can tell. *said* is where the standings come
+    from, by the store's clock, which is *ahead_s* ahead; *version* is that of the newest note.
+    *unread* is why nothing was read.
     """
 
     now: float
@@ -33,6 +37,9 @@ class Known:
     seen: Mapping[str, Seen] = field(default_factory=dict)
     processes: Mapping[str, bool] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
+    said: Mapping[str, Said] = field(default_factory=dict)
+    version: int = 0
+    ahead_s: Callable[[], float] = lambda: 0.0
     unread: str | None = None
 
     def standing(self, deployment: str) -> Standing | None:
@@ -85,46 +92,46 @@ def read_fleet(config: Config) -> Known:
         path = sqlite_path(config.ledger, os.environ)
         if path is not None and not beside(path).exists():
             return Known(time.time(), keys=keys)
-        return with_notes(config, lambda shared: known_to(shared, keys))
+        slow_start_s = config.health.slow_start_s
+        return with_notes(config, lambda shared: known_to(shared, keys, slow_start_s))
     except (SharedAwayError, LedgerUnavailable) as error:
         return Known(time.time(), keys=keys, unread=str(error))
 
 
-async def known_to(shared: Shared, keys: Mapping[str, str]) -> Known:
+async def known_to(shared: Shared, keys: Mapping[str, str], slow_start_s: float) -> Known:
     """Read everything; *keys* are those that this environment can tell."""
     from plugins import _fleet
     from plugins._notes import Notes
 
     notes = Notes(shared, "command line")
     await notes.set_clock()
-    _, found = await shared.since(0)
+    version, found = await shared.since(0)
     now = time.time()
     store_now = notes.to_store(now)
+    said = _said(found)
+    standings = {key: one.standing(store_now, slow_start_s) for key, one in said.items()}
     return Known(
         now,
-        _standings(found, notes, now),
+        {key: one.shifted(-notes.ahead_s()) for key, one in standings.items() if one is not None},
         {key: _here(one, notes) for key, one in _fleet.seen(found, store_now).items()},
         _fleet.processes(found, store_now),
         {**keys, **_fleet.endpoints(found, store_now)},
+        said,
+        version,
+        notes.ahead_s,
     )
 
 
-def _standings(found: Mapping[str, bytes | None], notes: Notes, now: float) -> dict[str, Standing]:
-    from plugins._standings import PREFIX, read
+def _said(found: Mapping[str, bytes | None]) -> dict[str, Said]:
+    from plugins._said import Said
+    from plugins._standings import PREFIX
 
-    standings = {}
+    said = {}
     for name, value in found.items():
-        if not name.startswith(PREFIX) or value is None:
-            continue
-        try:
-            one = read(value, notes)
-        except ValueError:  # of another release
-            continue
-        # Time alone ends these; nobody may have said so yet.
-        ends = one.kind in ("resting", "returning") or one.is_closed
-        if not (ends and one.until is not None and one.until <= now):
-            standings[name.removeprefix(PREFIX)] = one
-    return standings
+        if name.startswith(PREFIX) and value is not None:
+            with contextlib.suppress(ValueError):  # of another release
+                said[name.removeprefix(PREFIX)] = Said.from_json(value)
+    return said
 
 
 def _here(one: Seen, notes: Notes) -> Seen:

@@ -24,6 +24,9 @@ HELP = "show who is out and why; take a deployment out or bring it back"
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _LONGEST_S = 366 * 86_400
+# How often to begin anew because somebody else said something meanwhile.
+_TRIES = 20
+_BUSY = "the proxies say too much about it to be told now; try again"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -158,44 +161,59 @@ def _who(known: Known) -> str:
 
 
 async def _order(args: argparse.Namespace, config: Config, shared: Shared) -> int:
-    from plugins._notes import Notes
     from plugins._parity_bars import waive
-    from plugins._standings import PREFIX, written
+    from plugins._standings import PREFIX
+    from plugins._voice import Voice
     from router_config.cli.fleet import keys_here, known_to
 
-    known = await known_to(shared, keys_here(config))
-    key = known.keys.get(args.id)
-    if key is None:
-        print(f"qwen3-router health {args.action}: {_unknown(args.id, config)}", file=sys.stderr)
-        return 2
-    before = known.standings.get(key)
-    also = ", ".join(one for one in known.sharing(key) if one != args.id)
-    subject = f"{args.id} (and so {also}: the same endpoint)" if also else args.id
-    if args.action == "uneject" and (before is None or not before.is_out):
-        said, standing = f"{subject} is not out", None
-    elif args.action == "uneject":
-        standing = _back(key, before, known.now, config.health.slow_start_s)
-        said = f"{subject} comes back within a second, with a slow start"
-    elif before is not None and before.kind == "quarantined":
-        said, standing = f"{subject} is out already, quarantined: {before.reason}", None
-    else:
-        standing = _out(args, key, before, known.now)
-        ends = f"qwen3-router health uneject {args.id}"
-        if standing.until is not None:
-            ends = datetime.fromtimestamp(standing.until, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        said = f"{subject} is out within a second, until {ends}"
-    if standing is not None:
-        notes = Notes(shared, "operator")
-        await notes.set_clock()
+    for _ in range(_TRIES):
+        known = await known_to(shared, keys_here(config), config.health.slow_start_s)
+        key = known.keys.get(args.id)
+        if key is None:
+            why = _unknown(args.id, config)
+            print(f"qwen3-router health {args.action}: {why}", file=sys.stderr)
+            return 2
+        said, word = _word(args, config, known, key)
+        if word is None:
+            break
+        # Beside what else is said of it, and only if nothing was said since it was read.
+        voice = Voice(known.ahead_s)
+        voice.hear(known.said.get(key, voice.said))
+        voice.say(word, known.now)
         if args.action == "uneject":
             await waive(shared, key)
-        await shared.put(PREFIX + key, written(standing, notes))
+        if await shared.put(PREFIX + key, voice.said.to_json(), seen=known.version):
+            break
+    else:
+        print(f"qwen3-router health {args.action}: {args.id}: {_BUSY}", file=sys.stderr)
+        return 1
     if args.format == "json":
-        told = {"done": standing is not None, "deployments": known.sharing(key), "said": said}
+        told = {"done": word is not None, "deployments": known.sharing(key), "said": said}
         print(json.dumps(told, indent=2))
     else:
         print(said)
     return 0
+
+
+def _word(
+    args: argparse.Namespace, config: Config, known: Known, key: str
+) -> tuple[str, Standing | None]:
+    """Return what the operator is told, and the word to say, None if there is nothing to do."""
+    before = known.standings.get(key)
+    also = ", ".join(one for one in known.sharing(key) if one != args.id)
+    subject = f"{args.id} (and so {also}: the same endpoint)" if also else args.id
+    if args.action == "uneject" and (before is None or not before.is_out):
+        return f"{subject} is not out", None
+    if args.action == "uneject":
+        word = _back(key, before, known.now, config.health.slow_start_s)
+        return f"{subject} comes back within a second, with a slow start", word
+    if before is not None and before.kind == "quarantined":
+        return f"{subject} is out already, quarantined: {before.reason}", None
+    word = _out(args, key, before, known.now)
+    ends = f"qwen3-router health uneject {args.id}"
+    if word.until is not None:
+        ends = datetime.fromtimestamp(word.until, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"{subject} is out within a second, until {ends}", word
 
 
 def _out(args: argparse.Namespace, key: str, before: Standing | None, now: float) -> Standing:

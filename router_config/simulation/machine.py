@@ -15,7 +15,7 @@ from typing import Any
 
 from plugins._attempt import Attempt, Outcome
 from plugins._budgets import quota_of_key
-from plugins._errors import ProviderFault, TurnedDown
+from plugins._errors import Fault, ProviderFault, TurnedDown
 from plugins._health import Health
 from plugins._health_rules import settings_of
 from plugins._ledger import Amount, Budget, Refusal
@@ -148,8 +148,11 @@ class _Machine:
             ends: list[tuple[float, list[int]]] = []
             for i, chunk in enumerate(chunks):
                 tokens = sum(plan.counts[j] for j in chunk)
-                besides = plan.besides(found)
-                what = Attempt(plan.id, found, None, plan.budgets, len(chunk), tokens, besides)
+                what = Attempt(
+                    *(plan.id, found, None, plan.budgets, len(chunk), tokens),
+                    besides=plan.besides(found),
+                    in_need=plan.in_need,
+                )
                 held, refusals, no = self._hold(what)
                 clients = {one.name for one in plan.budgets}
                 if any(one.budget in clients for one in refusals):
@@ -205,6 +208,8 @@ class _Machine:
         refusals = self._books.refused(budgets, amount, self._now)
         if refusals:
             full = TurnedDown("budget", f"budget {refusals[0].budget} has no room")
+            unsent = ProviderFault(Fault.CANCELLED, "the call was not admitted", sent=False)
+            _now(self._health.after(what, Outcome(unsent, 0, 0, False, 0.0)))
             return None, refusals, full
         return (amount, self._books.hold(budgets, amount, self._now)), [], None
 

@@ -13,6 +13,7 @@ from plugins._ejections import LASTING, Case
 from plugins._errors import Fault, ProviderFault
 from plugins._health_rules import Rules
 from plugins._panic import let_in
+from plugins._said import Said
 from plugins._standing import Standing
 from tests.sizes import size
 
@@ -138,7 +139,8 @@ def test_what_is_the_client_s_own_never_counts(kind: Fault) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "rests"), [(17.0, 17.0), (0.25, 0.25), (86_400.0, 3600.0), (None, 10.0)]
+    ("told", "rests"),
+    [(17.0, 17.0), (0.25, 0.25), (86_400.0, 3600.0), (None, 10.0), (0.0, 1.0), (-900.0, 1.0)],
 )
 def test_a_429_rests_as_told_within_bounds(told: float | None, rests: float) -> None:
     life = Life()
@@ -159,6 +161,38 @@ def test_429s_that_tell_no_time_rest_longer_each_time() -> None:
     assert rests == [10, 20, 40, 80, 160, 300, 300]
     life.call(None, Fault.RATE)
     assert round(life.out().until - life.now) == 10  # type: ignore[operator]
+
+
+def test_429s_that_say_at_once_rest_longer_each_time() -> None:
+    life, rests = Life(), []
+    for _ in range(10):
+        life.call(Fault.RATE, retry_after_s=0)
+        rests.append(round(life.out().until - life.now))  # type: ignore[operator]
+        life.wait_until_over()
+    assert rests == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]
+
+
+def test_whether_one_is_slow_is_judged_at_every_failure() -> None:
+    life = Life()
+
+    def wait(*ends: Fault | None) -> None:
+        """Calls that began together: a good one ends at once, the others after ten seconds."""
+        began = life.now
+        for end in ends:
+            if end is None:
+                life.case.note(None, began=began, now=began + 0.1)
+        life.now += 10
+        for end in ends:
+            if end is not None:
+                life.case.note(fault(end), began=began, now=life.now)
+
+    life.case.note(None, began=life.now + 8, now=life.now + 9)  # others are served meanwhile
+    wait(*[Fault.TIMEOUT] * 3)
+    assert life.out().reason == "timeout"
+    assert life.case.is_overloaded(life.now)
+    wait(None, *[Fault.TIMEOUT] * 2)  # that good answer was at the very beginning
+    assert not life.case.is_overloaded(life.now)
+    assert not life.case.may_try(life.now - 5, last=True)
 
 
 def test_an_overload_that_says_when_to_come_back_is_left_alone_until_then() -> None:
@@ -391,9 +425,9 @@ def test_parity_lifts_nothing_but_its_own() -> None:
 # -- what other processes say
 
 
-def said(kind: str = "ejected", *, since: float, **more: object) -> Standing:
+def said(kind: str = "ejected", *, since: float, **more: object) -> Said:
     values = {"reason": "server", "until": since + 10, "strikes": 1, "by": "other", **more}
-    return Standing(key="k", kind=kind, since=since, **values)  # type: ignore[arg-type]
+    return Said.of(Standing(key="k", kind=kind, since=since, **values))  # type: ignore[arg-type]
 
 
 def test_the_newer_word_rules_and_is_taken_once() -> None:
@@ -404,14 +438,16 @@ def test_the_newer_word_rules_and_is_taken_once() -> None:
     assert life.out().reason == "server"
     life.case.merge(said("returning", since=life.now), life.now)
     assert not life.case.at(life.now).is_out  # type: ignore[union-attr]
-    life.case.merge(None, life.now)
+    life.now += 11
+    assert life.is_fine
+    life.case.merge(said(since=life.now - 12), life.now)  # heard late, or again
     assert life.is_fine
 
 
 def test_others_knowing_of_nothing_does_not_lift_what_was_found_here() -> None:
     life = Life()
     life.call(*[Fault.SERVER] * 3)
-    life.case.merge(None, life.now)
+    life.case.merge(Said(), life.now)
     life.out()
 
 
@@ -431,11 +467,15 @@ def test_a_clock_that_is_wrong_elsewhere_does_not_keep_it_out_for_long() -> None
 
 
 def test_what_is_written_is_read_again_and_nothing_else_is() -> None:
-    standing = said(since=START, until=None)
-    assert Standing.from_json(standing.to_json()) == standing
-    for text in (b"", b"[]", b"{}", b'{"key": 1}', standing.to_json().replace(b"ejected", b"odd")):
-        with pytest.raises(ValueError, match="not a standing"):
-            Standing.from_json(text)
+    told = said(since=START, until=None).join(said("drained", since=START, by="operator"))
+    assert Said.from_json(told.to_json()) == told
+    assert Said.from_json(b"{}") == Said()
+    whole = told.to_json()
+    odd = (b"", b"[]", b'{"calls": 1}', b'{"key": 1}', whole.replace(b'"ejected', b'"odd'))
+    moved = (whole.replace(b'"calls"', b'"parity"'), whole.replace(b'"k"', b"7"))
+    for text in (*odd, *moved, whole.replace(b'"stamp":', b'"stamp":9999')):
+        with pytest.raises(ValueError, match=r"not |a word in the place"):
+            Said.from_json(text)
 
 
 # -- what holds in any life

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins._attempt import Attempt, Outcome
+from plugins._attempt import Attempt, Both, Outcome
 from plugins._errors import Fault, ProviderFault, TurnedDown
 from plugins._health import Health
 from plugins._health_rules import Settings
 from plugins._plan import Plan
 from plugins._pool import Candidate
+from plugins._said import Said
 from plugins._standing import Standing
 from tests.plugins.health_cost import cost_us
 from tests.plugins.plans import candidate, plan
@@ -44,10 +46,16 @@ class Ward:
         return made
 
     def call(
-        self, one: Candidate, kind: Fault | None = None, *, seconds: float = 0.0, request: str = "r"
+        self,
+        one: Candidate,
+        kind: Fault | None = None,
+        *,
+        seconds: float = 0.0,
+        request: str = "r",
+        in_need: bool = False,
     ) -> None:
         """Make a call that the view has let through; raises as `before` does."""
-        what = Attempt(request, one, None, (), 1, 2)
+        what = Attempt(request, one, None, (), 1, 2, in_need=in_need)
         asyncio.run(self.health.before(what))
         fault = None if kind is None else ProviderFault(kind, "test")
         self.now += seconds
@@ -164,12 +172,12 @@ def test_when_nobody_else_is_left_one_that_refuses_at_once_is_tried_each_second(
     for tenth in range(100):
         ward.now = START + 1 + tenth / 10
         if ward.picked() == "a":
-            ward.call(ward.group[0], Fault.CONNECT, request=str(tenth))
+            ward.call(ward.group[0], Fault.CONNECT, request=str(tenth), in_need=True)
             tried += 1
     assert 9 <= tried <= 11
     ward.now += 1
-    ward.call(ward.group[0], request="good")
-    ward.call(ward.group[0], request="good as well")
+    ward.call(ward.group[0], request="good", in_need=True)
+    ward.call(ward.group[0], request="good as well", in_need=True)
     assert ward.health.standings()["a"].kind == "returning"
 
 
@@ -230,6 +238,139 @@ def test_a_trial_under_way_is_no_way_past_a_quarantine() -> None:
         asyncio.run(ward.health.before(Attempt("one", sick, None, (), 1, 2)))
 
 
+@pytest.mark.parametrize("kind", [Fault.TIMEOUT, Fault.OVERLOAD, Fault.SERVER])
+def test_calls_that_were_queued_when_it_left_are_not_made(kind: Fault) -> None:
+    ward = Ward([candidate(f"x{number}") for number in range(8)])
+    sick = ward.group[0]
+    ward.call(sick)
+    ward.fail(sick, kind)
+    for number in range(50):
+        with pytest.raises(TurnedDown):
+            asyncio.run(ward.health.before(Attempt(f"q{number}", sick, None, (), 1, 2)))
+
+
+def test_of_many_that_are_busy_those_who_are_needed_are_called() -> None:
+    group = [candidate(name) for name in "abcd"]
+    ward = Ward(group)
+    for one in group[:3]:
+        ward.fail(one, Fault.OVERLOAD)
+    made = ward.plan()
+    needed = [one for one in group[:3] if made.admits(one) is None]
+    assert len(needed) == 1
+    for one in group[:3]:
+        what = Attempt("q", one, None, (), 1, 2)
+        if one in needed:
+            asyncio.run(ward.health.before(what))
+        else:
+            with pytest.raises(TurnedDown):
+                asyncio.run(ward.health.before(what))
+
+
+def test_who_says_at_once_with_each_429_rests_for_longer_each_time() -> None:
+    ward, met = two(), 0
+    for _ in range(1000):
+        if ward.picked() == "a":
+            met += 1
+            what = Attempt("r", ward.group[0], None, (), 1, 2)
+            asyncio.run(ward.health.before(what))
+            fault = ProviderFault(Fault.RATE, "test", retry_after_s=0.0)
+            asyncio.run(ward.health.after(what, Outcome(fault, 2, 0, True, 0.0)))
+        ward.now += 0.05
+    assert met < 10
+
+
+class Refusing:
+    """The ledger, which has no room."""
+
+    async def before(self, attempt: Attempt) -> None:
+        raise TurnedDown("budget", "no room")
+
+    async def after(self, attempt: Attempt, outcome: Outcome) -> None:
+        raise AssertionError("it did not agree")
+
+
+@pytest.mark.parametrize("how", ["refused", "refused by the second of both", "client gone"])
+def test_a_trial_that_was_not_made_costs_no_hour(how: str) -> None:
+    ward = two()
+    sick = ward.group[0]
+    ward.fail(sick, Fault.AUTH, 2)
+    ward.now += 3601
+    assert ward.picked() == "a"
+    what = Attempt("r", sick, None, (), 1, 2)
+    if how == "refused by the second of both":
+        with pytest.raises(TurnedDown, match="no room"):
+            asyncio.run(Both(ward.health, Refusing()).before(what))
+    else:
+        asyncio.run(ward.health.before(what))
+        fault = ProviderFault(Fault.CANCELLED, "test", sent=how == "client gone")
+        asyncio.run(ward.health.after(what, Outcome(fault, 0, 0, fault.sent, 0.0)))
+    if how == "client gone":
+        assert ward.picked() == "b"  # it was called: not at once again
+        ward.now += 10
+    assert ward.picked() == "a"
+    ward.call(sick, Fault.AUTH)
+    ward.now += 3500
+    assert ward.picked() == "b"
+
+
+def test_a_quarantine_outlives_an_absence_from_the_file() -> None:
+    ward = two()
+    sick, well = ward.group
+    began = ward.plan()
+    ward.health.quarantine("a", "parity: wrong space")
+    ward.health.use({"g": [well]}, ward.settings)
+    assert began.admits(sick) == "quarantined: parity: wrong space"
+    with pytest.raises(TurnedDown, match="quarantined"):
+        ward.call(sick)  # of a request that began with the file of before
+    ward.health.use({"g": ward.group}, ward.settings)
+    assert ward.picked() == "b"
+    assert ward.health.standings()["a"].kind == "quarantined"
+
+
+def test_what_was_said_while_it_was_not_in_the_file_holds_when_it_comes() -> None:
+    ward = two()
+    _, well = ward.group
+    said = Standing("a", "quarantined", "parity: wrong space", ward.now, None, 0, "parity")
+    ward.health.use({"g": [well]}, ward.settings)
+    ward.health.merge("a", Said.of(said))
+    ward.health.merge("never seen", Said.of(replace(said, key="never seen")))
+    assert ward.health.standings() == {}
+    ward.health.use({"g": ward.group}, ward.settings)
+    assert ward.picked() == "b"
+    assert sorted(ward.health.spoken_of()) == ["a", "never seen"]
+
+
+def test_of_those_that_are_not_in_the_file_no_more_are_kept_than_are_needed() -> None:
+    ward = two()
+    for number in range(1200):
+        key = f"k{number}"
+        kind, by = ("quarantined", "parity") if number == 0 else ("ejected", "other")
+        ward.health.merge(key, Said.of(Standing(key, kind, "test", ward.now, None, 0, by)))
+    kept = ward.health.spoken_of()
+    assert len(kept) == 1000
+    assert "k0" in kept
+
+
+def test_nothing_of_a_call_is_handed_out_whose_endpoint_was_quarantined_meanwhile() -> None:
+    ward = two()
+    made = ward.plan()
+    sick = made.next(lambda: 0.0, 0.0)
+    assert sick is not None
+    made.begin(sick)
+    row = np.full((1, 4096), 1 / 64, np.float32)
+    ward.health.eject("a", drain=True)  # whose calls under way may end
+    assert made.barred(sick) is None
+    ward.health.quarantine("a", "parity: wrong space")
+    with pytest.raises(ProviderFault, match="not handed out: quarantined: parity: wrong space"):
+        made.accept([0], row, sick, 2, 20)
+    assert made.missing() == [0]
+    assert (made.tokens, made.served_by) == (0, [])
+    following = made.next(lambda: 0.0, 0.0)
+    assert following is ward.group[1]
+    made.accept([0], row, following, 2, 20)
+    assert made.served_by == ["b"]
+
+
 def test_switched_off_it_takes_nobody_out_but_still_obeys() -> None:
     ward = Ward([candidate("a")], Settings(enabled=False))
     ward.fail(ward.group[0], Fault.AUTH, 50)
@@ -247,17 +388,19 @@ def test_changes_are_told_and_those_of_others_are_not_passed_on() -> None:
     ward.health.on_own_change.append(lambda key, one: own.append((key, one and one.kind)))
     ward.fail(ward.group[0], Fault.SERVER)
     said = Standing("b", "ejected", "server", ward.now, ward.now + 10, 1, "other")
-    ward.health.merge([said])
-    ward.health.merge({"b": None, "unknown": said})
+    ward.health.merge("b", Said.of(said))
+    back = replace(said, kind="returning", since=ward.now + 1, stamp=0)
+    ward.health.merge("b", Said.of(said).join(Said.of(back)))
     ward.health.clear("a")
     ward.now += 30
     assert ward.health.standings() == {}
     assert every == [
         ("a", "ejected"),
         ("b", "ejected"),
-        ("b", None),
+        ("b", "returning"),
         ("a", "returning"),
         ("a", None),
+        ("b", None),
     ]
     assert own == [("a", "ejected"), ("a", "returning")]
 
@@ -318,7 +461,8 @@ def test_whoever_is_well_is_found_and_whoever_is_closed_is_not(
             assert group.index(chosen) not in closed
             made.begin(chosen)
             try:
-                ward.call(chosen, kinds[group.index(chosen)], request=made.id)
+                kind = kinds[group.index(chosen)]
+                ward.call(chosen, kind, request=made.id, in_need=made.in_need)
             except TurnedDown as no:
                 made.turn_down(chosen, no, made_calls=False)
 

@@ -61,8 +61,11 @@ class Set:
         standing = self.health.standing(self.key(provider))
         return None if standing is None else standing.kind
 
-    async def eject(self, provider: str, fault: Fault) -> None:
-        """Have live calls fail until the endpoint is out."""
+    async def eject(self, provider: str, fault: Fault, *, further: bool = False) -> None:
+        """Have live calls fail until the endpoint is out, or out for longer."""
+        standing = self.health.standing(self.key(provider))
+        if further and standing is not None and standing.until is not None:
+            self.clock.at = max(self.clock.at, standing.until + 3)
         for _ in range(3):
             what = Attempt("req", self.candidates[provider], None, (), 1, 2)
             failed = ProviderFault(fault, "as the test says")
@@ -218,6 +221,48 @@ def test_a_free_signal_shows_no_vectors_and_lets_a_request_try(
         assert set(it.asked(PAID)) == {"GET"}
 
     run(box, tmp_path, test)
+
+
+@pytest.mark.parametrize("fault", [Fault.TIMEOUT, Fault.SERVER, Fault.RESET])
+def test_where_a_group_has_nobody_else_a_probe_brings_back(
+    box: Sandbox, tmp_path: Path, fault: Fault
+) -> None:
+    async def test(it: Set) -> None:
+        for _ in range(6):  # they stay out for longer than a probe waits
+            for provider in (PAID, BARE, OWN):
+                await it.eject(provider, fault, further=True)
+        box.down(BARE)
+        box.down(OWN)
+        it.asked(PAID)
+        assert not it.health.has_anybody("g")
+        before, waited = it.clock.at, 0.0
+        while it.kind(PAID) == "ejected":
+            await it.after(1)
+            waited = it.clock.at - before
+            assert waited < 63  # one interval of the probes, and the second of a further one
+        assert it.asked(PAID) == ["GET", "POST"] * 2
+        assert it.billed(PAID) == 4
+
+    run(box, tmp_path, test, idle_s=0)
+
+
+@pytest.mark.parametrize("kind", [*Fault])
+def test_a_paid_one_that_is_unproven_comes_back_so_that_it_can_be_proven(
+    box: Sandbox, tmp_path: Path, kind: Fault
+) -> None:
+    async def test(it: Set) -> None:
+        it.health.unproven = lambda _: "its vectors are not proven yet"
+        for provider in (PAID, BARE):
+            if kind not in (Fault.CANCELLED, Fault.TOO_LONG, Fault.RATE):
+                await it.eject(provider, kind)
+        for _ in range(10):
+            await it.after(HOUR / 4)
+        assert it.kind(PAID) in (None, "returning")
+        assert it.kind(BARE) in (None, "returning")
+        assert it.billed(PAID) == 0  # the free signal is enough, since no client is served
+        assert it.health.why_out(it.candidates[PAID], it.clock.at, last=True) is not None
+
+    run(box, tmp_path, test, idle_s=0)
 
 
 def test_while_the_free_signal_fails_no_request_tries(box: Sandbox, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from plugins._attempt import Attempt, Outcome
 from plugins._dialects import WireRequest
 from plugins._errors import Fault, ProviderFault, Unavailable
+from plugins._health import Health
 from plugins._plan import Plan, split
 from plugins._pool import Candidate, Endpoint
 from plugins._round import serve
@@ -305,3 +306,24 @@ def test_a_bug_of_ours_is_a_fault_of_the_attempt_and_tells_no_text() -> None:
     assert "secret" not in repr(caught.value)
     assert caught.value.__suppress_context__
     assert [outcome.sent for kind, outcome in watch.events if kind == "after"] == [True]
+
+
+def test_what_comes_after_its_endpoint_was_quarantined_is_a_failed_attempt() -> None:
+    one, other = candidate("a"), candidate("b", order=2)
+    health = Health({"g": [one, other]}, clock=lambda: 0.0)
+    request = plan([[one, other]])
+    health.view().onto(request)
+
+    def quarantined(texts: list[str]) -> None:
+        health.quarantine("a", "parity: wrong space")
+
+    peer = Peer(quarantined, delay_s=0.001)
+    with pytest.raises(ProviderFault, match="not handed out: quarantined: parity: wrong space"):
+        run(request, one, peer)
+    assert request.missing() == [0]
+    ((id_, fault),) = request.faults
+    assert (id_, fault.fault) == ("a", Fault.CORRUPT)
+    following = request.next(lambda: 0.0, 0.0)
+    assert following is other
+    run(request, other, Peer())
+    assert (request.served_by, request.calls) == (["b"], 2)

@@ -12,9 +12,10 @@ from plugins._attempt import Attempt, Outcome
 from plugins._errors import Fault, ProviderFault
 from plugins._health import Health
 from plugins._notes import Notes
+from plugins._said import Said
 from plugins._shared_sqlite import SqliteShared
 from plugins._standing import Standing
-from plugins._standings import PREFIX, Standings, written
+from plugins._standings import PREFIX, Standings
 from tests.plugins.plans import candidate
 
 AT = 1_795_000_000.0
@@ -128,7 +129,7 @@ def test_what_an_operator_says_is_not_overruled_by_what_a_call_shows(tmp_path: P
         # In one interval an operator drains it, and a process finds it failing.
         drained = Standing(key, "drained", "maintenance", AT, AT + 3600, 0, "operator")
         operator = SqliteShared(tmp_path / "shared.db", wall=lambda: time[0])
-        await operator.put(PREFIX + key, written(drained, one.notes))
+        await operator.put(PREFIX + key, Said.of(drained).to_json())
         await one.fails(Fault.SERVER)
         for _ in range(3):
             time[0] += 1
@@ -136,7 +137,7 @@ def test_what_an_operator_says_is_not_overruled_by_what_a_call_shows(tmp_path: P
         assert (one.kind, other.kind) == ("drained", "drained")
         # And back, for all at once.
         back = Standing(key, "returning", "maintenance", time[0], time[0] + 30, 0, "operator")
-        await operator.put(PREFIX + key, written(back, one.notes))
+        await operator.put(PREFIX + key, Said.of(back).to_json())
         await step(one, other)
         assert (one.kind, other.kind) == ("returning", "returning")
         for shared in (one.shared, other.shared, operator):
@@ -154,7 +155,7 @@ def test_an_operator_brings_back_what_a_process_took_out_itself(tmp_path: Path) 
         key = SICK.endpoint.key
         back = Standing(key, "returning", "by hand", time[0], time[0] + 30, 0, "operator")
         operator = SqliteShared(tmp_path / "shared.db", wall=lambda: time[0])
-        await operator.put(PREFIX + key, written(back, one.notes))
+        await operator.put(PREFIX + key, Said.of(back).to_json())
         await step(one, other)
         assert (one.kind, other.kind) == ("returning", "returning")
         for shared in (one.shared, other.shared, operator):

@@ -25,7 +25,7 @@ from tests.proxy.watching import Watch
 from tests.sizes import size
 
 # More than are needed until the sick one is out, though several are under way at once.
-UNTIL_OUT = 10
+UNTIL_OUT = 16
 REST = size(8, 400)  # with 27 faults more than 10,000 requests in all
 WITHIN_S = 60.0
 
@@ -201,6 +201,18 @@ def test_a_deployment_of_litellm_s_own_leaves_too(ward: Ward) -> None:
     assert ward.calls("plain-first", "deepinfra") == 3
     (line,) = changes(watch, "plain-first")
     assert "state=ejected reason='server'" in line
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_text_that_one_of_litellm_s_own_does_not_take_is_no_fault_of_it(
+    ward: Ward, status: int
+) -> None:
+    ward.box.fault("nebius", "status", status=status)
+    watch = Watch(ward.proxy)
+    numbers = range(6)
+    assert_right(ward.ask("plain-takes-less", numbers, at_once=1), numbers)
+    assert ward.calls("plain-takes-less", "nebius") == len(numbers)
+    assert changes(watch, "plain-takes-less") == []
 
 
 def test_a_429_that_litellm_was_given_rests_as_told(ward: Ward) -> None:

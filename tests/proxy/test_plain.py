@@ -101,9 +101,9 @@ FAULTS: list[tuple[str, dict[str, Any], Fault]] = [
     ("status", {"status": 503, "body": "own"}, Fault.OVERLOAD),
     ("unauthorized", {}, Fault.AUTH),
     ("forbidden", {}, Fault.AUTH),
-    ("payment_in_400", {}, Fault.SERVER),
+    ("payment_in_400", {}, Fault.TOO_LONG),  # LiteLLM tells no more than the status
     ("payment", {"status": 402}, Fault.PAYMENT),
-    ("bad_field", {}, Fault.SERVER),
+    ("bad_field", {}, Fault.TOO_LONG),
     ("model_missing", {}, Fault.MODEL),
     ("rate_limited", {}, Fault.RATE),
     ("reset_mid_body", {}, Fault.SERVER),

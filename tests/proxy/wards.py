@@ -156,6 +156,8 @@ def configured(box: Sandbox) -> Setup:
     setup.add("limited", "openrouter")
     setup.add("plain-first", "deepinfra", plain=True)
     setup.add("plain-first", "nebius", 2)
+    setup.add("plain-takes-less", "nebius", plain=True)
+    setup.add("plain-takes-less", "novita", 2)
     setup.add("plain-rests", "scaleway", plain=True)
     setup.add("plain-rests", "nebius", 2)
     groups = setup.section.setdefault("groups", {})

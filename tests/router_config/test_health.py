@@ -16,6 +16,7 @@ import yaml
 
 from plugins._fleet import PREFIX as STATS
 from plugins._pool import build
+from plugins._said import Said
 from plugins._shared_sqlite import SqliteShared
 from plugins._standing import Standing
 from plugins._standings import PREFIX
@@ -81,7 +82,7 @@ def standing_of(config: Path, id_: str, **changed: Any) -> tuple[str, bytes]:
     key = key_of(config, id_)
     now = time.time()
     made = Standing(key, "ejected", "timeout", now - 90, now + 40, 2, "host.1.abc")
-    return PREFIX + key, replace(made, **changed).to_json()
+    return PREFIX + key, Said.of(replace(made, stamp=0, **changed)).to_json()
 
 
 def stats_of(config: Path, name: str, numbers: list[Any], **changed: Any) -> tuple[str, bytes]:
@@ -152,9 +153,11 @@ def test_what_time_alone_ended_is_fine(config: Path, show: Show) -> None:
     noted(
         config,
         standing_of(config, "deepinfra", kind="returning", until=past),
-        standing_of(config, "nebius", kind="drained", by="operator", until=past),
+        standing_of(config, "nebius", kind="drained", by="operator", until=past - 60),
     )
     assert {show()[one]["state"] for one in ("deepinfra", "nebius")} == {"fine"}
+    noted(config, standing_of(config, "nebius", kind="drained", by="operator", until=past))
+    assert show()["nebius"]["state"] == "returning"  # the slow start after a pause
     noted(config, standing_of(config, "deepinfra", until=past))
     assert show()["deepinfra"]["state"] == "ejected"  # until a trial has shown more
 
@@ -167,7 +170,8 @@ def test_eject_and_uneject_are_notes_to_all_processes(
     assert said.startswith("deepinfra (and so twin: the same endpoint) is out within a second, ")
     (value,) = noted(config).values()
     assert value is not None
-    made = Standing.from_json(value)
+    made = Said.from_json(value).closed
+    assert made is not None
     assert (made.kind, made.reason, made.by) == ("ejected", "new price", "operator")
     assert made.until == pytest.approx(made.since + 5400, abs=0.01)
     assert (show()["twin"]["state"], show()["twin"]["reason"]) == ("ejected", "new price")
