@@ -97,6 +97,7 @@ class Parity:
         if due and await self._notes.lease("parity", _LEASE_S):
             try:
                 await self.run(due, leads=True)
+                self.bars.enforce()
                 await self._notes.step()
             finally:
                 await self._notes.lease("parity", 0)
@@ -150,6 +151,10 @@ class Parity:
     def suspect(self, keys: Iterable[str]) -> None:
         """Have the endpoints *keys* asked at the next tick: their vectors did not agree."""
         self._suspects.update(keys)
+
+    def accuse(self, key: str, witness: str, group: str, words: str) -> None:
+        """Have the endpoint *key* out, which cannot be asked, if *witness* passes in *group*."""
+        self.bars.accuse(key, group, witness, self._wall(), words)
 
     def asker(self) -> Asker:
         """Return how endpoints are asked, at the cost of the account and of the day's tokens."""
@@ -316,7 +321,7 @@ class Parity:
     def _release(self, spaces: Spaces) -> None:
         """Bring back whom parity took out and is not to judge any more."""
         for key, standing in self._health.standings().items():
-            if standing.by == "parity" and key not in spaces.needed:
+            if standing.by == "parity" and key not in spaces.judged:
                 self._health.clear(key, by="parity")
 
 

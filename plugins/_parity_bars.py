@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from plugins._health import Health
 from plugins._notes import Notes
-from plugins._parity_judge import Verdict
+from plugins._parity_judge import Flaw, Verdict
 from plugins._parity_result import RESULT, Result
 from plugins._parity_spaces import Spaces
 from plugins._shared import Shared
@@ -45,6 +45,7 @@ class Bars:
         self._health = health
         self._notes = notes
         self._spaces = spaces
+        self._accused: dict[str, tuple[str, str, float, str]] = {}
         notes.watch(RESULT, self._hear)
         health.on_change.append(self._on_standing)
 
@@ -93,8 +94,22 @@ class Bars:
         ):
             self._health.quarantine(key, reason)
 
+    def accuse(self, key: str, group: str, witness: str, at: float, words: str) -> None:
+        """Quarantine *key*, which gets no probe texts, if *witness* passes those after *at*.
+
+        The two gave one text of a client different vectors, as *words* say.
+        """
+        self._accused.setdefault(key, (group, witness, at, words))
+
     def enforce(self) -> None:
-        """Quarantine again whoever has failed and is not out."""
+        """Quarantine again whoever has failed and is not out, and who is convicted by a witness."""
+        for key, (group, witness, at, words) in list(self._accused.items()):
+            result, space = self.results.get(witness), self._spaces().of_group.get(group)
+            if result is not None and result.gap is None and result.at > at:
+                del self._accused[key]
+                verdict = None if space is None else result.verdicts.get(space.id)
+                if verdict is not None and verdict.passed:
+                    self.quarantine(key, Verdict(Flaw.SPACE, words))
         for key in self._spaces().needed:
             verdict = self.failed(key)
             if verdict is None or self.results[key].waived:

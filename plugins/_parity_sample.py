@@ -1,7 +1,8 @@
 """A live request now and then, repeated on a second deployment beside the requests, and compared.
 
 Only a suspicion comes of it: when the two vectors do not agree, both endpoints get the probe texts,
-and the one that fails those is quarantined.
+and the one that fails those is quarantined. What LiteLLM serves by itself gets none: it is out when
+the other one has passed.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class _Sample:
     row: Matrix
     served: str  # deployment
     key: str  # its endpoint
+    group: str
     second: Candidate
     cosine: float
 
@@ -76,7 +78,15 @@ class Sampler:
         except RuntimeError:  # answered from the cache, without a vector
             return
         self._waiting.append(
-            _Sample(plan.texts[at], row, served.id, served.endpoint.key, second, space.terms.cosine)
+            _Sample(
+                plan.texts[at],
+                row,
+                served.id,
+                served.endpoint.key,
+                plan.group_names[0],
+                second,
+                space.terms.cosine,
+            )
         )
 
     async def work(self) -> None:
@@ -89,13 +99,20 @@ class Sampler:
                 continue  # says nothing about vectors
             cosine = float(np.dot(sample.row.astype(np.float64), other.astype(np.float64)))
             if cosine < sample.cosine:
-                log.warning(
-                    "parity: %s and %s answer the same text with cosine %.3f; both are probed",
-                    sample.served,
-                    sample.second.id,
-                    cosine,
-                )
-                self._parity.suspect([sample.key, sample.second.endpoint.key])
+                self._disagree(sample, cosine)
+
+    def _disagree(self, sample: _Sample, cosine: float) -> None:
+        both = [sample.key, sample.second.endpoint.key]
+        log.warning(
+            "parity: %s and %s answer the same text with cosine %.3f; both are probed",
+            sample.served,
+            sample.second.id,
+            cosine,
+        )
+        self._parity.suspect(both)
+        if sample.key not in self._parity.spaces.needed:
+            words = f"cosine {cosine:.3f} to {sample.second.id}, which is proven"
+            self._parity.accuse(sample.key, sample.second.endpoint.key, sample.group, words)
 
 
 def _may_repeat(plan: Plan, one: Candidate, served: Candidate, at: int) -> bool:

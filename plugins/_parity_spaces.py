@@ -38,7 +38,8 @@ class Spaces:
     endpoints must be proven before they are used. By endpoint key, in the order in which requests
     would try them: *members* are the deployments of an endpoint that can be probed, *needed* the
     spaces that it has to be of, *own* those of them that its own groups have; the others are of
-    groups that fall back to it.
+    groups that fall back to it. *judged* are the endpoints of all those groups, also what LiteLLM
+    serves by itself.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Spaces:
             if group.parity.mode == "required":
                 self.required.add(name)
         candidates = [one for name in self.of_group for one in pool.get(name, ())]
+        self.judged = {one.endpoint.key for one in candidates}
         for one in sorted(candidates, key=lambda one: one.order):  # stable: file order inside
             self._add(one, self.of_group[one.group], own=True)
         for name, space in self.of_group.items():

@@ -444,3 +444,65 @@ def test_other_terms_are_judged_anew(box: Sandbox, tmp_path: Path) -> None:
 
     during(box, config_file(box, tmp_path, FOUR), first)
     during(box, config_file(box, tmp_path, FOUR, {"cosine": 0.95}), second, name="two")
+
+
+# -- a group without a recorded reference
+
+
+@pytest.mark.parametrize(
+    ("sick", "out"),
+    [
+        ({}, ()),
+        ({"tei": {"seed": 7}}, ("tei",)),  # the minority
+        # A tie: the earlier half that passes the model card's check is the space.
+        ({"vllm": {"cosine": 0.97}, "tei": {"cosine": 0.97}}, ("vllm", "tei")),
+        ({"deepinfra": {"seed": 7}, "nebius": {"seed": 7}}, ("deepinfra", "nebius")),
+        ({one: {"seed": 7} for one in FOUR["g"]}, FOUR["g"]),  # all of one wrong space
+        ({one: {"seed": 3 + n} for n, one in enumerate(FOUR["g"])}, FOUR["g"]),
+    ],
+)
+def test_the_deployments_themselves_show_the_space(
+    box: Sandbox, tmp_path: Path, sick: dict[str, dict[str, Any]], out: tuple[str, ...]
+) -> None:
+    for one, options in sick.items():
+        box.fault(one, "noisy" if "cosine" in options else "other_seed", **options)
+
+    async def work(node: Node) -> None:
+        await node.parity.tick()
+        found = [one for one in FOUR["g"] if node.out(one) is not None]
+        assert found == list(out)
+        assert node.health.has_anybody("g") == (found != list(FOUR["g"]))
+        if not node.health.has_anybody("g"):
+            assert "parity: wrong space" in str(node.health.why_none(node.snapshot.pool["g"]))
+
+    during(box, config_file(box, tmp_path, FOUR, {"tolerance": 0.02}), work)
+
+
+@pytest.mark.parametrize(("fault", "out"), [(None, False), ("other_seed", True)])
+def test_one_alone_is_held_against_the_model_card(
+    box: Sandbox, tmp_path: Path, fault: str | None, out: bool
+) -> None:
+    if fault is not None:
+        box.fault("deepinfra", fault, seed=7)
+
+    async def work(node: Node) -> None:
+        await node.parity.tick()
+        assert (node.out("deepinfra") is not None) == out
+
+    during(box, config_file(box, tmp_path, {"g": ("deepinfra",)}, "required"), work)
+
+
+def test_of_two_halves_that_pass_the_card_the_earlier_is_the_space(
+    box: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only a wide tolerance lets noise pass the card; then the order decides, and says so."""
+    for one in ("vllm", "tei"):
+        box.fault(one, "noisy", cosine=0.97)
+
+    async def work(node: Node) -> None:
+        await node.parity.tick()
+        assert [one for one in FOUR["g"] if node.out(one) is not None] == ["vllm", "tei"]
+        assert "g-deepinfra and g-vllm both pass" in caplog.text
+        assert "Record a reference to decide it" in caplog.text
+
+    during(box, config_file(box, tmp_path, FOUR, {"tolerance": 0.2}), work)

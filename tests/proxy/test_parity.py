@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
+from router_config.cli import main
 from router_config.sandbox import Sandbox, vectors
 from tests.proxy.harness import MASTER_KEY, PLAIN, Proxy, running
 
@@ -29,6 +31,7 @@ FAULTS: dict[str, tuple[str, dict[str, Any], str | None]] = {
 }
 GOOD = "vllm"
 NEVER = "scaleway"  # hangs, so nothing is proven of it
+PLAIN_ONE = "llamacpp"  # called by LiteLLM's own client
 
 
 def config(box: Sandbox, path: Path) -> Path:
@@ -48,7 +51,20 @@ def config(box: Sandbox, path: Path) -> Path:
     models += [entry("proven", NEVER, 1), entry("sampled", "openai", 1)]
     models[-2]["litellm_params"]["timeout"] = 1
     models += [entry("sampled", GOOD, 2)]
+    models += [
+        {
+            "model_name": "plain",
+            "litellm_params": {
+                "model": "openai/qwen3-embedding-8b",
+                "api_base": f"{box.bases[PLAIN_ONE]}",
+                "api_key": f"os.environ/TEST_{PLAIN_ONE.upper()}_KEY",
+            },
+            "model_info": {"id": "plain--litellm", "mode": "embedding"},
+        },
+        entry("plain", GOOD, 2),
+    ]
     handlers = ["plugins.gateway.handler", "plugins.budget.handler", "plugins.matryoshka.handler"]
+    handlers += ["plugins.health.handler", "plugins.parity.handler"]
     provider = {"provider": "qwen3", "custom_handler": "plugins.provider.handler"}
     data = {
         "model_list": models,
@@ -74,12 +90,36 @@ def box() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-def proxy(box: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    folder = tmp_path_factory.mktemp("parity")
-    environ = {f"TEST_{one.upper()}_KEY": box.keys.get(one) or "none" for one in box.bases}
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("parity")
+
+
+@pytest.fixture(scope="module")
+def environ(box: Sandbox, folder: Path) -> dict[str, str]:
+    """The variables that the proxy and the commands beside it share."""
+    keys = {f"TEST_{one.upper()}_KEY": box.keys.get(one) or "none" for one in box.bases}
+    return {**keys, "QWEN3_ROUTER_STATE": str(folder / "state")}
+
+
+@pytest.fixture(scope="module")
+def proxy(box: Sandbox, folder: Path, environ: dict[str, str]) -> Iterator[Proxy]:
     path = config(box, folder / "config.yaml")
     with running(path, folder / "proxy.log", environ=environ) as process:
         yield process
+
+
+@pytest.fixture
+def command(
+    folder: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., int]:
+    """Run `qwen3-router parity` beside the proxy, and return its exit code."""
+    for name, value in {**environ, "LITELLM_MASTER_KEY": MASTER_KEY}.items():
+        monkeypatch.setenv(name, value)
+
+    def parity(*words: str) -> int:
+        return main(["parity", *words, "--config", str(folder / "config.yaml")])
+
+    return parity
 
 
 def until(found: Callable[[], bool], within_s: float = 60.0) -> float:
@@ -92,7 +132,9 @@ def until(found: Callable[[], bool], within_s: float = 60.0) -> float:
 
 
 def ask(proxy: Proxy, group: str) -> httpx.Response:
-    return proxy.post({"model": group, "input": "text"})
+    # Who serves now is what the tests want to know, not who did.
+    quiet = {"cache-control": "no-store"}
+    return proxy.post({"model": group, "input": "text"}, headers=quiet)
 
 
 def said_of(proxy: Proxy, group: str) -> list[str]:
@@ -147,6 +189,17 @@ def test_a_sample_that_does_not_agree_leads_to_the_quarantine_of_the_sick(
     assert "sampled--openai and sampled--vllm answer the same text" in proxy.log()
 
 
+def test_what_litellm_serves_by_itself_is_out_when_a_proven_one_does_not_agree(
+    proxy: Proxy, box: Sandbox
+) -> None:
+    box.fault(PLAIN_ONE, "other_seed", seed=11)
+    until(lambda: ask(proxy, "plain").headers["x-router-deployment"] == f"plain--{GOOD}")
+    (line,) = [one for one in proxy.log().splitlines() if "deployment=plain--litellm" in one]
+    assert "endpoint out" in line
+    assert "parity: wrong space: cosine" in line
+    assert f"to plain--{GOOD}, which is proven" in line
+
+
 def test_the_cosines_are_measured(proxy: Proxy, box: Sandbox) -> None:
     found = proxy.get("/router/metrics").text
     (line,) = [
@@ -170,3 +223,66 @@ def test_no_text_and_no_key_is_in_the_log(proxy: Proxy, box: Sandbox) -> None:
     log = proxy.log()
     assert "The capital of China" not in log
     assert [key for key in box.keys.values() if key in log] == []
+
+
+# -- the command beside the running proxy; in this order
+
+
+def asked(box: Sandbox) -> int:
+    return sum(len(box.journal(one)) for one in box.bases)
+
+
+def test_the_command_shows_what_the_proxy_found_and_asks_nobody(
+    proxy: Proxy, box: Sandbox, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    test_the_first_proof_is_done_soon_after_the_start(proxy, box)
+    before = asked(box)
+    assert command("show", "--format", "json", *FAULTS) == 1
+    rows = json.loads(capsys.readouterr().out)["deployments"]
+    states = {id_: row["state"] for row in rows for id_ in row["deployments"]}
+    for one, (_, _, said) in FAULTS.items():
+        assert states[f"{one}--{one}"] == ("proven" if said is None else said[len("parity: ") :])
+        assert states[f"{one}--{GOOD}"] == "proven"
+    assert asked(box) == before
+
+
+def test_what_the_command_finds_holds_in_the_proxy(
+    proxy: Proxy, box: Sandbox, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    box.clear("nebius")
+    assert ask(proxy, "nebius").headers["x-router-deployment"] == f"nebius--{GOOD}"
+    assert command("run", "--yes", "nebius") == 0
+    assert "proven" in capsys.readouterr().out
+    until(lambda: ask(proxy, "nebius").headers["x-router-deployment"] == "nebius--nebius")
+
+
+def test_a_recorded_reference_rules_from_the_reload_on(
+    proxy: Proxy,
+    box: Sandbox,
+    folder: Path,
+    command: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    body = {"model": "nebius", "input": "text", "dimensions": 64}
+    assert proxy.post(body).headers["x-router-space"] == "qwen3-8b:last:l2:r1:64"
+    assert command("record", "--from", f"plain--{GOOD}", "--yes") == 0
+    assert "revision 1. Commit it." in capsys.readouterr().out
+    word = json.loads((folder / "parity.json").read_text())["space"]
+    data = yaml.safe_load((folder / "config.yaml").read_text())
+    data["embedding_router"]["parity"]["reference"] = "parity.json"
+    (folder / "config.yaml").write_text(yaml.safe_dump(data))
+    space = f"qwen3-8b:last:l2:r1-{word}:64"
+    until(lambda: proxy.post(body).headers["x-router-space"] == space)
+    for pinned, status in ((space, 200), ("qwen3-8b:last:l2:r1:64", 200)):
+        assert proxy.post(body, headers={"x-router-space": pinned}).status_code == status
+    refused = proxy.post(body, headers={"x-router-space": "qwen3-8b:last:l2:r1-00000000:64"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "space_mismatch")
+
+    def is_judged() -> bool:
+        command("show", "--format", "json", "nebius", "siliconflow")
+        rows = json.loads(capsys.readouterr().out)["deployments"]
+        states = {id_: row["state"] for row in rows for id_ in row["deployments"]}
+        found = (states["nebius--nebius"], states["siliconflow--siliconflow"])
+        return found == ("proven", "noisy") and all(row["reference_is_recorded"] for row in rows)
+
+    until(is_judged)
