@@ -15,8 +15,7 @@ reservations. All stores pass `tests/plugins/test_ledger_contract.py`.
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -40,9 +39,9 @@ __all__ = [
     "Reservation",
     "Room",
     "Row",
+    "Told",
     "Unit",
     "UnknownBudget",
-    "new_id",
 ]
 
 Unit = Literal["nano_usd", "tokens", "requests"]
@@ -135,6 +134,9 @@ class Crossing:
     spent: int
     limit: int
     resets_at: int | None
+
+
+Told = Callable[[tuple[Crossing, ...]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +300,12 @@ class Ledger(Protocol):
     async def release(self, reservation: Reservation) -> None:
         """Give the hold back, because nothing was sent. As `settle`, it does not raise."""
 
+    def book(self, reservation: Reservation, actual: Amount | None, told: Told) -> None:
+        """Do as `settle`, or for None as `release`, with nobody waiting: queued on return.
+
+        Every later step of this event loop comes after it; *told* hears the levels reached.
+        """
+
     async def sweep(self) -> tuple[Crossing, ...]:
         """Expire what is overdue, as `reserve` does; also tell levels reached by late outcomes."""
 
@@ -336,15 +344,7 @@ class Ledger(Protocol):
     async def postings(
         self, *, budget: str | None = None, since: float = 0.0, limit: int = 1000
     ) -> list[Posting]:
-        """Return at most *limit* lines of the journal made at or after *since*, the newest first.
-
-        Folded days stand after all others.
-        """
+        """Return *limit* lines made at or after *since* at most, the newest first, folded last."""
 
     async def close(self) -> None:
         """Book what is still owed, as far as the store answers, and let go of it."""
-
-
-def new_id(wall_s: float) -> str:
-    """Return a fresh reservation id: 12 digits of time, so that neighbours are stored together."""
-    return f"{max(0, int(wall_s * 1000)):012x}{secrets.token_hex(8)}"

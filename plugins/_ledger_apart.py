@@ -25,6 +25,7 @@ from plugins._ledger import (
     LedgerUnavailable,
     LedgerUnfit,
     Reservation,
+    Told,
     UnknownBudget,
 )
 from plugins._ledger_server import NOBODY, Frames, frame
@@ -36,6 +37,8 @@ log = logging.getLogger("qwen3_router.ledger")
 _END_S = 5.0
 _RESTART_S = 0.5
 _UNSENT_S = 10.0
+_LOOK_EVERY_S = 0.1
+_ONCE_MORE_S = 0.02
 _RAISES: dict[str, Callable[..., Exception]] = {
     "BudgetExhausted": BudgetExhausted,
     "LedgerUnavailable": LedgerUnavailable,
@@ -47,11 +50,16 @@ _RAISES: dict[str, Callable[..., Exception]] = {
 
 @dataclass(slots=True)
 class _Step:
+    """One step, and who waits for it; *told* hears of levels where nobody does."""
+
     name: str
     args: Sequence[Any]
     owed: bool
     future: asyncio.Future[Any] | None
+    timeout_s: float = 0.0
+    told: Told | None = None
     sent_at: float = 0.0  # by the event loop's clock; at first, when it ought to be at the latest
+    is_late: bool = False
 
 
 _NOBODYS = _Step("", (), True, None)
@@ -69,6 +77,25 @@ class Apart:
     async def do(self, name: str, args: Sequence[Any], timeout_s: float, *, owed: bool) -> Any:
         """Return the step's result. Raises its error, or `LedgerUnavailable` after *timeout_s*."""
         loop = asyncio.get_running_loop()
+        link = await self._link(loop)
+        future: asyncio.Future[Any] = loop.create_future()
+        step = link.put(_Step(name, args, owed, future, timeout_s))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            link.give_up(step)
+            raise
+
+    def post(self, name: str, args: Sequence[Any], told: Told) -> None:
+        """Have an owed step done, for which nobody waits; *told* hears the levels it reached.
+
+        Whoever holds something has a link, and the next one does what the last one still owes.
+        """
+        link = self._links.get(asyncio.get_running_loop())
+        if link is not None:  # else what is held was granted in another event loop, and expires
+            link.put(_Step(name, args, True, None, told=told))
+
+    async def _link(self, loop: asyncio.AbstractEventLoop) -> _Link:
         link = self._links.get(loop)
         if link is None or link.may_follow():
             for old in [one for one in self._links if one.is_closed()]:
@@ -77,20 +104,7 @@ class Apart:
                 self._path, self._wall_us, [] if link is None else link.owed(), self.late
             )
             await link.start()
-        future: asyncio.Future[Any] = loop.create_future()
-        step = link.put(_Step(name, args, owed, future))
-        try:
-            # Time counts from when the step was sent, and an answer that is there is taken: an
-            # event loop that was busy with something else is no reason to refuse.
-            while not future.done() and (left_s := step.sent_at + timeout_s - loop.time()) > 0:
-                await asyncio.wait([future], timeout=min(left_s, timeout_s))
-        except asyncio.CancelledError:
-            link.give_up(step)
-            raise
-        if not future.done():
-            link.give_up(step)
-            raise LedgerUnavailable(f"the ledger was not free for {timeout_s:g} s")
-        return future.result()
+        return link
 
     async def close(self) -> None:
         """Let the child do what waits, and end it."""
@@ -119,6 +133,7 @@ class _Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._loop = asyncio.get_running_loop()
+        self._watch: asyncio.TimerHandle | None = None
         self._ended = self._loop.create_future()
         self._started_at = self._loop.time()
         self.broken = False
@@ -147,6 +162,8 @@ class _Link(asyncio.Protocol):
         self._number += 1
         step.sent_at = self._loop.time() + _UNSENT_S
         self._asked[self._number] = step
+        if self._watch is None and step.future is not None:
+            self._watch = self._loop.call_later(_LOOK_EVERY_S, self._look)
         wall_us = None if self._wall_us is None else self._wall_us()
         self._unsent.append((self._number, step.name, step.args, step.owed, wall_us))
         return step
@@ -155,13 +172,17 @@ class _Link(asyncio.Protocol):
         """Note that nobody waits for *step* any more."""
         # The answer may be there and yet unread: the wait was cancelled just before.
         future, step.future = step.future, None
-        if future is not None and not future.cancel() and future.exception() is None:
+        if future is None or future.cancel() or future.cancelled():
+            return
+        if future.exception() is None:
             self._undo(future.result())
 
     def owed(self) -> list[_Step]:
         """Return the outcomes that were not answered for."""
         return [
-            _Step(step.name, step.args, True, None) for step in self._asked.values() if step.owed
+            _Step(step.name, step.args, True, None, told=step.told)
+            for step in self._asked.values()
+            if step.owed
         ]
 
     async def close(self) -> None:
@@ -192,7 +213,9 @@ class _Link(asyncio.Protocol):
                 future = step.future
                 if future is None or future.done():
                     self._undo(result)
-                    if step.owed:
+                    if step.told is not None:
+                        step.told(result or ())
+                    elif step.owed:
                         self._late += result or ()
                 elif error is not None:
                     future.set_exception(_RAISES[error[0]](*error[1]))
@@ -201,6 +224,7 @@ class _Link(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.broken = True
+        self._unwatch()
         if self._process is not None:
             self._process.poll()  # takes its exit code, so that it does not stay as a zombie
         for step in self._asked.values():
@@ -208,6 +232,35 @@ class _Link(asyncio.Protocol):
                 step.future.set_exception(LedgerUnavailable("the ledger's process ended"))
         if not self._ended.done():
             self._ended.set_result(None)
+
+    def _look(self) -> None:
+        """Refuse whoever has waited for too long.
+
+        Time counts from when a step was sent, and an answer that is there is taken: an event loop
+        that was busy with something else is no reason to refuse. So who is late is looked at once
+        more, when the loop has read what there is.
+        """
+        now, waits, soon = self._loop.time(), False, False
+        for step in self._asked.values():
+            future = step.future
+            if future is None or future.done():
+                continue
+            waits = True
+            if now < step.sent_at + step.timeout_s:
+                step.is_late = False
+            elif not step.is_late:
+                step.is_late = soon = True
+            else:
+                step.future = None
+                text = f"the ledger was not free for {step.timeout_s:g} s"
+                future.set_exception(LedgerUnavailable(text))
+        after_s = _ONCE_MORE_S if soon else _LOOK_EVERY_S
+        self._watch = self._loop.call_later(after_s, self._look) if waits else None
+
+    def _unwatch(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.cancel()
 
     def _flush(self) -> None:
         if self._unsent and self._transport is not None and not self.broken:

@@ -13,15 +13,15 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from plugins._ledger import Crossing, LedgerUnavailable, Reservation
+from plugins._ledger import Crossing, LedgerUnavailable, Reservation, Told
 from plugins._ledger_writer import TOGETHER, Job, Writer
 
 __all__ = ["Here"]
 
 _RETRY_S = 0.5
 
-# Who waits for a job: an event loop and what is awaited there.
-_Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
+# Who waits for a job: an event loop, and what is awaited or called there.
+_Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any] | Told"]
 
 
 class Here:
@@ -52,6 +52,10 @@ class Here:
             self._give_up(job, future)
             raise LedgerUnavailable(f"the ledger was not free for {timeout_s:g} s")
         return future.result()
+
+    def post(self, name: str, args: Sequence[Any], told: Told) -> None:
+        """Have an owed job done, for which nobody waits; *told* hears the levels it reached."""
+        self._put(Job(name, args, owed=True, waiter=(asyncio.get_running_loop(), told)))
 
     async def close(self) -> None:
         """Do what waits, and end the thread."""
@@ -115,7 +119,10 @@ class Here:
         for job in jobs:
             waiter: _Waiter = job.waiter
             future = waiter[1]
-            if future.done():
+            if callable(future):
+                if job.error is None:  # else it was kept, and is done later
+                    future(job.result or ())
+            elif future.done():
                 self._undo(job)
             elif job.error is not None:
                 future.set_exception(job.error)

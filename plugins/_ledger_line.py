@@ -64,6 +64,7 @@ class Step:
     owed: bool = False
     undo: Step | None = None
     future: asyncio.Future[list[Any]] | None = None
+    told: Callable[[list[Any]], None] | None = None  # hears of levels where nobody waits
 
 
 @dataclass(slots=True)
@@ -103,10 +104,7 @@ class Line:
                 self._owed.append(step)
             raise self.gone
         step.future = asyncio.get_running_loop().create_future()
-        self._waiting.append(step)
-        if not self._running:
-            self._running = True
-            self._spawn(self._run())
+        self._queue(step)
         future = step.future
         try:
             return await future
@@ -116,9 +114,22 @@ class Line:
                 self._undo(step, future.result())
             raise
 
+    def post(self, step: Step) -> None:
+        """Have an owed *step* done, for which nobody waits."""
+        if self.gone is not None:
+            self._owed.append(step)
+        else:
+            self._queue(step)
+
+    def _queue(self, step: Step) -> None:
+        self._waiting.append(step)
+        if not self._running:
+            self._running = True
+            self._spawn(self._run())
+
     async def close(self) -> None:
         """Tell what is owed if the store answers, and hang up."""
-        if self._owed and self.gone is None:
+        if (self._owed or self._running) and self.gone is None:
             with contextlib.suppress(LedgerUnavailable):
                 await self.do(Step("sweep", {}))
         for task in tuple(self._tasks):
@@ -176,7 +187,10 @@ class Line:
     def _undo(self, step: Step, answer: Sequence[Any]) -> None:
         """Take back what was granted to nobody; with the next call, or with the hold's end."""
         if step.name == "settle" and answer[0] == "ok":
-            self.late += answer[1]
+            if step.told is not None:
+                step.told(answer[1])
+            else:
+                self.late += answer[1]
         if step.undo is not None and answer[0] == "ok":
             self._owed.append(step.undo)
 

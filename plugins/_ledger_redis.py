@@ -25,14 +25,14 @@ from plugins._ledger import (
     Reservation,
     Room,
     Row,
+    Told,
     UnknownBudget,
-    new_id,
 )
 from plugins._ledger_book import LEVELS
 from plugins._ledger_epochs import Epochs
 from plugins._ledger_journal import Journal
 from plugins._ledger_line import Line, Step
-from plugins._ledger_time import Period, micros
+from plugins._ledger_time import Period, micros, new_id
 from plugins._ledger_words import text
 
 __all__ = ["RedisLedger"]
@@ -102,17 +102,20 @@ class RedisLedger:
 
     async def settle(self, reservation: Reservation, actual: Amount) -> tuple[Crossing, ...]:
         """Book *actual* and end the reservation."""
-        actual.checked()
-        if not reservation.rows:
-            return ()
-        rows = "\n".join(f"{row.period}:{row.start}:{row.budget}" for row in reservation.rows)
-        asked = {"id": reservation.id, "rows": rows, **_letters(actual)}
-        return await self._owe(Step("settle", asked, owed=True))
+        return await self._owe(_outcome(reservation, actual)) if reservation.rows else ()
 
     async def release(self, reservation: Reservation) -> None:
         """Give the hold back."""
         if reservation.rows:
-            await self._owe(Step("release", {"id": reservation.id}, owed=True))
+            await self._owe(_outcome(reservation, None))
+
+    def book(self, reservation: Reservation, actual: Amount | None, told: Told) -> None:
+        """Do as `settle` or `release`, without anybody who waits."""
+        if self._closed or not reservation.rows:  # closed: what is held counts as spent
+            return
+        step = _outcome(reservation, actual)
+        step.told = lambda found: told(_crossings(found))
+        self._line().post(step)
 
     async def sweep(self) -> tuple[Crossing, ...]:
         """Expire what is overdue."""
@@ -193,6 +196,15 @@ class RedisLedger:
         with contextlib.suppress(LedgerUnavailable):
             return _crossings((await self._do(step))[1])
         return ()
+
+
+def _outcome(reservation: Reservation, actual: Amount | None) -> Step:
+    """Return the step that books *actual*, or for None gives the hold back."""
+    if actual is None:
+        return Step("release", {"id": reservation.id}, owed=True)
+    rows = "\n".join(f"{row.period}:{row.start}:{row.budget}" for row in reservation.rows)
+    asked = {"id": reservation.id, "rows": rows, **_letters(actual.checked())}
+    return Step("settle", asked, owed=True)
 
 
 def _budget(name: str, fields: Sequence[str]) -> Budget:

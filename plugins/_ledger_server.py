@@ -9,6 +9,7 @@ socket. It ends when its parent does, and not before: a proxy that was told to s
 
 from __future__ import annotations
 
+import copyreg
 import logging
 import pickle
 import select
@@ -21,7 +22,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from plugins._ledger import BudgetExhausted, LedgerUnavailable, LedgerUnfit, UnknownBudget
+from plugins._ledger import (
+    Amount,
+    BudgetExhausted,
+    LedgerUnavailable,
+    LedgerUnfit,
+    Reservation,
+    UnknownBudget,
+)
 from plugins._ledger_file import LedgerFile
 from plugins._ledger_time import micros
 from plugins._ledger_writer import Job, Writer
@@ -34,6 +42,15 @@ _HEAD = struct.Struct("!I")
 _RETRY_S = 0.5
 _READ = 1 << 20
 _ERRORS = (LedgerUnfit, LedgerUnavailable, UnknownBudget, ValueError)
+
+
+def _as_call(kind: type, *names: str) -> None:
+    """Pickle *kind* as a call with its fields: a quarter of what slots take on either side."""
+    copyreg.pickle(kind, lambda one: (kind, tuple(getattr(one, name) for name in names)))
+
+
+_as_call(Amount, "nano_usd", "tokens", "requests")
+_as_call(Reservation, "id", "rows", "amount", "expires_at", "crossings")
 
 
 def frame(content: Any) -> bytes:

@@ -24,12 +24,12 @@ from plugins._ledger import (
     Posting,
     Reservation,
     Room,
-    new_id,
+    Told,
 )
 from plugins._ledger_apart import Apart
 from plugins._ledger_file import LedgerFile, reader, unavailable
 from plugins._ledger_here import Here
-from plugins._ledger_time import micros
+from plugins._ledger_time import micros, new_id
 from plugins._ledger_words import text
 from plugins._ledger_writer import Writer
 
@@ -103,6 +103,15 @@ class SqliteLedger:
         """Give the hold back."""
         if reservation.rows:
             await self._owe("release", reservation)
+
+    def book(self, reservation: Reservation, actual: Amount | None, told: Told) -> None:
+        """Do as `settle` or `release`, without anybody who waits."""
+        if self._closed or not reservation.rows:  # closed: what is held counts as spent
+            return
+        if actual is None:
+            self._writer.post("release", (reservation,), told)
+        else:
+            self._writer.post("settle", (reservation, actual.checked()), told)
 
     async def sweep(self) -> tuple[Crossing, ...]:
         """Expire what is overdue."""

@@ -8,11 +8,21 @@ forward ends reservations early (they count as spent), and one that jumps back e
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
-__all__ = ["DAY_S", "PERIODS", "Period", "StoreTime", "micros", "period_end", "period_start"]
+__all__ = [
+    "DAY_S",
+    "PERIODS",
+    "Period",
+    "StoreTime",
+    "micros",
+    "new_id",
+    "period_end",
+    "period_start",
+]
 
 Period = Literal["lifetime", "month", "day", "hour", "minute"]
 PERIODS: tuple[Period, ...] = get_args(Period)
@@ -63,3 +73,8 @@ def period_end(period: str, start_s: int) -> int | None:
         year, month = (day.year + 1, 1) if day.month == 12 else (day.year, day.month + 1)
         return int(datetime(year, month, 1, tzinfo=UTC).timestamp())
     return start_s + _LENGTH_S[period]
+
+
+def new_id(wall_s: float) -> str:
+    """Return a fresh reservation id: 12 digits of time, so that neighbours are stored together."""
+    return f"{max(0, int(wall_s * 1000)):012x}{secrets.token_hex(8)}"

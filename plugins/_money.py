@@ -8,7 +8,6 @@ client's refuses ends it.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -149,7 +148,8 @@ class Money:
             return
         try:
             held = await self._hold(budgets, used, _TTL_SLACK_S)
-            alert((*held.crossings, *await self.ledger.settle(held, used)))
+            alert(held.crossings)
+            self.ledger.book(held, used, alert)
         except BudgetExhausted as error:
             alert(error.crossings)
             wait_s = (
@@ -210,14 +210,17 @@ class Money:
         self._open[id(attempt)] = (attempt, reservation)
 
     async def after(self, attempt: Attempt, outcome: Outcome) -> None:
-        """Book what the attempt cost, give the hold back, or leave it to count as spent."""
+        """Book what the attempt cost, give the hold back, or leave it to count as spent.
+
+        Nobody waits for the disk: what a client is told does not depend on the booking, and until
+        that is done all of the hold counts, as it does for good if this process ends before.
+        """
         _, reservation = self._open.pop(id(attempt), (None, None))
         if reservation is None:
             return
         for row in reservation.rows:  # what is given back may make room again
             self._full.pop(row.budget, None)
-        # The task may be cancelled while it waits here; the books must be closed all the same.
-        await asyncio.shield(self._close(reservation, attempt, outcome))
+        self._close(reservation, attempt, outcome)
 
     async def sweep(self) -> None:
         """Count what is overdue as spent, also where no request comes that would do so."""
@@ -245,15 +248,15 @@ class Money:
             await self._define([self._newest(one) for one in budgets])
             return await self.ledger.reserve(names, most, ttl_s, note=note)
 
-    async def _close(self, reservation: Reservation, attempt: Attempt, outcome: Outcome) -> None:
+    def _close(self, reservation: Reservation, attempt: Attempt, outcome: Outcome) -> None:
         fault = outcome.fault
         if fault is None:
             actual = Amount(outcome.cost_nano_usd, outcome.prompt_tokens, 1)
-            alert(await self.ledger.settle(reservation, actual))
+            self.ledger.book(reservation, actual, alert)
         elif not outcome.sent:
-            await self.ledger.release(reservation)
+            self.ledger.book(reservation, None, alert)
         elif _refused_unbilled(fault):
-            alert(await self.ledger.settle(reservation, Amount(0, 0, 1)))
+            self.ledger.book(reservation, Amount(0, 0, 1), alert)
         else:
             log.warning(
                 "outcome unknown: deployment=%s request=%s: up to %s USD and %d tokens "

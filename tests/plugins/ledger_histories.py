@@ -98,6 +98,25 @@ class Histories(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: self.granted)
+    @rule(which=st.integers(0, 20), actual=st.none() | AMOUNTS)
+    def book(self, which: int, actual: Amount | None) -> None:
+        """Settle or release, with nobody waiting: the next step finds it done."""
+        self.tick()
+        got, held = self.granted[-1 - which % len(self.granted)]
+        client = self.client()
+        told: list[Crossing] = []
+
+        async def both() -> tuple[Crossing, ...]:
+            client.book(got, actual, told.extend)
+            return await client.sweep()
+
+        expired = self.run(both())
+        levels = set() if actual is None else self.model.settle(held, actual)
+        if actual is None:
+            self.model.release(held)
+        assert _levels((*told, *expired)) == levels | self.model.sweep()
+
+    @precondition(lambda self: self.granted)
     @rule(which=st.integers(0, 20))
     def release(self, which: int) -> None:
         self.tick()

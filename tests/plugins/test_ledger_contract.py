@@ -524,3 +524,36 @@ def test_a_request_that_left_while_it_waited_holds_nothing(store: Store) -> None
                     await asyncio.sleep(0.01)
 
     run(test)
+
+
+def test_a_booking_that_nobody_waits_for_comes_before_every_later_step(store: Store) -> None:
+    async def test() -> None:
+        budget = Budget("b", "lifetime", tokens=10)
+        async with opened(store, Wall(at("2026-11-24")), budget) as ledger:
+            told: list[Crossing] = []
+            for _ in range(3):  # each needs all of the room
+                held = await ledger.reserve(["b"], Amount(tokens=10), 60)
+                ledger.book(held, None, told.extend)
+            held = await ledger.reserve(["b"], Amount(tokens=10), 60)
+            ledger.book(held, Amount(tokens=8), told.extend)
+            with pytest.raises(BudgetExhausted):
+                await ledger.reserve(["b"], Amount(tokens=3), 60)
+            await ledger.reserve(["b"], Amount(tokens=2), 60)
+            assert (await room(ledger, "b")).spent == Amount(tokens=8)
+            assert levels(tuple(told)) == [50, 80]
+            assert await ledger.check() == []
+
+    run(test)
+
+
+def test_what_is_booked_last_is_done_before_the_ledger_is_let_go_of(store: Store) -> None:
+    async def test() -> None:
+        budget, wall = Budget("b", "lifetime", tokens=10), Wall(at("2026-11-24"))
+        async with opened(store, wall, budget) as ledger:
+            held = await ledger.reserve(["b"], Amount(tokens=10), 60)
+            ledger.book(held, Amount(tokens=4), lambda _: None)
+        async with opened(store, wall) as ledger:
+            found = await room(ledger, "b")
+            assert (found.spent, found.held) == (Amount(tokens=4), Amount())
+
+    run(test)

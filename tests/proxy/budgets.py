@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import yaml
 
-from plugins._ledger import Ledger, Room
+from plugins._ledger import Amount, Ledger, Room
 from plugins._ledger_sqlite import SqliteLedger
 from router_config.rules.wiring import ADVISED
 from router_config.sandbox import Sandbox
@@ -43,6 +43,7 @@ __all__ = [
 # these tests name a price of their own.
 PRICES = {"deepinfra": "0.01", "siliconflow": "0.04", "nebius": "0.03"}
 NEBIUS_PER_TOKEN = 0.00000003
+_BOOKED_S = 2.0
 _PLAIN_MODEL = "openai/Qwen/Qwen3-Embedding-8B"
 
 
@@ -174,14 +175,24 @@ def billed(box: Sandbox, provider: str, account: str | None = None) -> Billed:
 
 
 def rooms(state: Path | Ledger, names: Iterable[str] | None = None) -> dict[str, Room]:
-    """Return the budgets of the ledger in the folder *state*, overdue holds expired."""
+    """Return the budgets of the ledger in the folder *state*, overdue holds expired.
+
+    A reply does not wait for its booking, so nothing is held any more when this returns, or a
+    moment has passed: what is held then is of a call whose outcome nobody knows.
+    """
 
     async def read() -> list[Room]:
         ledger = SqliteLedger(state / "ledger.db") if isinstance(state, Path) else state
+        until = time.monotonic() + _BOOKED_S
         try:
-            await ledger.sweep()
-            assert await ledger.check() == []
-            return await ledger.rooms(None if names is None else list(names))
+            while True:
+                await ledger.sweep()
+                assert await ledger.check() == []
+                found = await ledger.rooms(None if names is None else list(names))
+                held = any(one.held != Amount() for one in found)
+                if not held or time.monotonic() > until:
+                    return found
+                await asyncio.sleep(0.01)
         finally:
             await ledger.close()
 
