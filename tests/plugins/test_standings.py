@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from plugins._attempt import Attempt, Outcome
 from plugins._errors import Fault, ProviderFault
@@ -17,6 +21,7 @@ from plugins._shared_sqlite import SqliteShared
 from plugins._standing import Standing
 from plugins._standings import PREFIX, Standings
 from tests.plugins.plans import candidate
+from tests.sizes import size
 
 AT = 1_795_000_000.0
 SICK, WELL = candidate("sick"), candidate("well")
@@ -179,3 +184,155 @@ def test_a_note_of_another_release_changes_nothing(tmp_path: Path, note: bytes) 
             await shared.close()
 
     run(test)
+
+
+# -- what must never get lost
+
+
+def lose(folder: Path) -> None:
+    """Let the store lose all that it has."""
+    for path in folder.glob("shared.db*"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("value", [None, b"{}"])
+def test_a_deletion_at_the_same_moment_ends_no_quarantine(
+    tmp_path: Path, value: bytes | None
+) -> None:
+    async def test(time: list[float]) -> None:
+        one, other = Process(tmp_path, "one", time), Process(tmp_path, "other", time)
+        await other.fails(Fault.RATE, 1)
+        await step(other, one)
+        time[0] += 11
+        one.health.quarantine(SICK.endpoint.key, "parity: wrong space")
+        await other.shared.put(PREFIX + SICK.endpoint.key, value)
+        await step(one, one, other)
+        assert (one.kind, other.kind) == ("quarantined", "quarantined")
+        for process in (one, other):
+            await process.shared.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize("how", ["quarantined", "drained"])
+def test_an_ejection_seen_by_a_third_at_the_same_moment_ends_no_order(
+    tmp_path: Path, how: str
+) -> None:
+    async def test(time: list[float]) -> None:
+        names = ("one", "other", "third")
+        one, other, third = every = [Process(tmp_path, name, time) for name in names]
+        if how == "quarantined":
+            one.health.quarantine(SICK.endpoint.key, "parity: wrong space")
+        else:
+            one.health.eject(SICK.endpoint.key, 3600, drain=True)
+        time[0] += 0.1
+        await other.fails(Fault.SERVER)
+        await step(other, third)  # which hears of the ejection first
+        for _ in range(2):
+            time[0] += 0.1
+            await step(*every)
+        assert [process.kind for process in every] == [how] * 3
+        time[0] += 400  # the ejection's time is over, and it may be tried no more than before
+        assert third.health.why_out(SICK, third.clock(), last=True) is not None
+        for process in every:
+            await process.shared.close()
+
+    run(test)
+
+
+def test_what_a_process_has_only_heard_it_says_again_when_the_store_has_lost_it(
+    tmp_path: Path,
+) -> None:
+    async def test(time: list[float]) -> None:
+        one, other = Process(tmp_path, "one", time), Process(tmp_path, "other", time)
+        one.health.quarantine(SICK.endpoint.key, "parity: wrong space")
+        await step(one, other)
+        await one.shared.close()  # it ends, and then the store loses its data
+        await other.shared.close()
+        lose(tmp_path)
+        time[0] += 60
+        newcomer = Process(tmp_path, "newcomer", time)
+        await step(other, newcomer)
+        assert newcomer.kind == "quarantined"
+        for process in (other, newcomer):
+            await process.shared.close()
+
+    run(test)
+
+
+def test_an_endpoint_that_comes_into_the_file_later_is_known_by_what_was_said_of_it(
+    tmp_path: Path,
+) -> None:
+    async def test(time: list[float]) -> None:
+        one, other = Process(tmp_path, "one", time), Process(tmp_path, "other", time)
+        other.health.use({"g": (WELL,)}, other.health.settings)
+        one.health.quarantine(SICK.endpoint.key, "parity: wrong space")
+        await step(one, other)
+        other.health.use({"g": (SICK, WELL)}, other.health.settings)
+        assert other.kind == "quarantined"
+        for process in (one, other):
+            await process.shared.close()
+
+    run(test)
+
+
+DEEDS = st.lists(
+    st.tuples(
+        st.integers(0, 2),
+        st.sampled_from(
+            ["fail", "rest", "quarantine", "step", "step", "delete", "lose", "again", "reload"]
+        ),
+        st.floats(0, 20),
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=size(25, 500), deadline=None)
+@given(deeds=DEEDS, last=st.permutations(range(3)))
+def test_no_quarantine_gets_lost_between_processes_whatever_befalls_their_notes(
+    deeds: Sequence[tuple[int, str, float]], last: Sequence[int]
+) -> None:
+    key, folder = SICK.endpoint.key, Path(tempfile.mkdtemp(prefix="standings-"))
+
+    async def test(time: list[float]) -> None:
+        every = [Process(folder, f"p{number}", time, 7.0 * number) for number in range(3)]
+        quarantined, old = False, None
+        for who, deed, passed in deeds:
+            time[0] += passed
+            process = every[who]
+            if deed == "fail":
+                await process.fails(Fault.SERVER)
+            elif deed == "rest":
+                await process.fails(Fault.RATE, 1)
+            elif deed == "quarantine":
+                process.health.quarantine(key, "parity: wrong space")
+                quarantined = True
+            elif deed == "step":
+                await process.notes.step()
+                _, found = await process.shared.since(0)
+                old = old or found.get(PREFIX + key)
+            elif deed == "delete":
+                await process.shared.put(PREFIX + key, None)
+            elif deed == "again" and old is not None:
+                await process.shared.put(PREFIX + key, old)  # an old note comes again
+            elif deed == "reload":
+                process.health.use({"g": (WELL,)}, process.health.settings)
+                process.health.use({"g": (SICK, WELL)}, process.health.settings)
+            elif deed == "lose":
+                for other in every:
+                    await other.shared.close()
+                lose(folder)
+        for _ in range(3):  # more than ten seconds apart: what is lost is said again
+            time[0] += 11
+            await step(*(every[number] for number in last))
+        if quarantined:
+            assert [process.kind for process in every] == ["quarantined"] * 3
+        assert len({process.health.said(key) for process in every}) == 1
+        for process in every:
+            await process.shared.close()
+
+    try:
+        run(test)
+    finally:
+        shutil.rmtree(folder)

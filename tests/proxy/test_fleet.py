@@ -55,7 +55,7 @@ def until(true: Callable[[], bool], within_s: float = 60.0) -> float:
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Fleet, Path, Setup]]:
     folder = tmp_path_factory.mktemp("fleet")
     with redis_server() as server, Sandbox(mode="hash", providers=[PAID, OWN, LAST]) as box:
-        setup = Setup(box, section={"ledger": server.url, "health": {"idle_s": 0, "base_s": 60}})
+        setup = Setup(box, section={"ledger": server.url, "health": {"idle_s": 0, "base_s": 10}})
         setup.add("g", PAID)
         setup.add("g", LAST, 2)
         setup.add("own", OWN)
@@ -140,7 +140,7 @@ def test_every_process_obeys_an_operator_within_a_second(
         until(lambda proxy=proxy: "endpoint back: deployment=own--tei" in proxy.log())
 
 
-def test_a_killed_leader_hands_the_probes_over(
+def test_a_killed_leader_hands_over_and_who_was_out_is_probed_and_returns(
     fleet: Fleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The last but one: it ends a proxy."""
@@ -154,11 +154,27 @@ def test_a_killed_leader_hands_the_probes_over(
     pids = [proxy.process.pid for proxy in fleet.proxies]
     assert leader in pids
     killed, left = (0, 1) if leader == pids[0] else (1, 0)
+    fleet.box.down(OWN)
+    survivor = fleet.proxies[left]
+    out, back = (f"endpoint {word}: deployment=own--tei" for word in ("out", "back"))
+    outs, backs = survivor.log().count(out), survivor.log().count(back)
+
+    def is_out() -> bool:
+        assert fleet.ask(left, "own")[:2] == (200, "own--last")
+        return survivor.log().count(out) > outs
+
+    until(is_out)
+    fleet.box.up(OWN)
     os.kill(pids[killed], signal.SIGKILL)
     took_s = until(lambda: pids[left] in leaders(), 40)
     with capsys.disabled():
         print(f"\nanother makes the probes after {took_s:.1f} s")
-    assert fleet.proxies[left].log().count("this process makes the probes") == 1
+    assert survivor.log().count("this process makes the probes") == 1
+    # No client asks for it meanwhile: it is a probe that brings it back.
+    took_s = until(lambda: survivor.log().count(back) > backs, 60)
+    with capsys.disabled():
+        print(f"\nback {took_s:.1f} s after that")
+    until(lambda: fleet.ask(left, "own") == (200, "own--tei", "1"))
     del fleet.proxies[killed]
 
 

@@ -22,7 +22,7 @@ from tests.proxy.wards import (
     configured,
 )
 from tests.proxy.watching import Watch
-from tests.sizes import size
+from tests.sizes import FULL, size
 
 # More than are needed until the sick one is out, though several are under way at once.
 UNTIL_OUT = 16
@@ -60,8 +60,10 @@ def test_no_client_sees_a_sick_provider_and_soon_nobody_calls_it(ward: Ward, gro
     replies = ward.ask(group, then)
     assert_right(replies, then)
     # Once its time is over, one request tries it; a good try of one that flaps lets in another.
-    tries = 2 * (1 + (time.monotonic() - started) / BASE_S)
-    assert ward.calls(group, sick) - before <= max(0.01 * REST, tries)
+    took_s = time.monotonic() - started
+    tries, met = 2 * (1 + took_s / BASE_S), ward.calls(group, sick) - before
+    print(f"{group}: {before} calls until it was out, then {met} of {REST} in {took_s:.1f} s")
+    assert met < 0.01 * REST if FULL else met <= tries
 
     out = [line for line in changes(watch, group) if "endpoint out" in line]
     assert 1 <= len(out) <= 1 + tries
@@ -132,10 +134,10 @@ def _ask_until_it_serves(ward: Ward, group: str, deployment: str) -> None:
 def test_when_all_are_down_it_is_said_at_once_and_the_first_to_come_back_serves(
     ward: Ward,
 ) -> None:
-    group, all_ = "all-down", EIGHT[:4]
+    group, all_ = "all-down", EIGHT
     for provider in all_:
         ward.box.down(provider)
-    ward.ask(group, range(12), at_once=1)  # three calls each: now all are known to be down
+    ward.ask(group, range(24), at_once=1)  # nine calls each: now all are known to be down
     took, replies = [], []
     for number in range(20):
         started = time.monotonic()
@@ -148,7 +150,7 @@ def test_when_all_are_down_it_is_said_at_once_and_the_first_to_come_back_serves(
             assert message == f"No deployment of {group} can be used now: all are out of service."
     # Trials apart, which are a call to each a second, nobody is called.
     idle = [one.headers["x-router-attempts"] == "0" for one in replies]
-    assert sum(idle) >= 10
+    assert sum(idle) >= 8
     print(f"503 while all are down: median {sorted(took)[len(took) // 2] * 1000:.1f} ms")
     ward.box.up(all_[2])
     _ask_until_it_serves(ward, group, f"{group}--{all_[2]}")
@@ -166,15 +168,23 @@ def test_litellm_s_path_says_so_as_well(ward: Ward) -> None:
 
 
 def test_nobody_waits_for_those_that_are_silent(ward: Ward) -> None:
-    group, all_ = "all-silent", EIGHT[:4]
+    group, all_ = "all-silent", EIGHT
+    first = range(24)
+    assert_right(ward.ask(group, first), first)  # all are well, and have just been so
     for provider in all_:
         ward.box.fault(provider, "hang")
-    ward.ask(group, range(12), at_once=4)
-    replies = ward.ask(group, range(10), at_once=1)
-    for reply in replies:
+    ward.ask(group, range(24), at_once=12)
+    took, quick = [], 0
+    for number in range(10):
+        started = time.monotonic()
+        (reply,) = ward.ask(group, [number])
         refused(reply, 503, "no_deployment_available", retry=True)
-    quick = [one for one in replies if one.headers["x-router-attempts"] == "0"]
-    assert len(quick) >= 5
+        assert 1 <= int(reply.headers["retry-after"]) <= BASE_S + 2
+        if reply.headers["x-router-attempts"] == "0":
+            took.append(time.monotonic() - started)
+            quick += 1
+    assert quick >= 5
+    print(f"503 while all are silent: median {sorted(took)[quick // 2] * 1000:.1f} ms")
     ward.box.clear()
     _ask_until_it_serves(ward, group, f"{group}--{all_[0]}")
 

@@ -15,6 +15,7 @@ from tests.proxy import reference
 from tests.proxy.budgets import Setup
 from tests.proxy.harness import MASTER_KEY, PLAIN, Proxy
 from tests.proxy.watching import Watch
+from tests.sizes import FULL
 
 __all__ = ["BASE_S", "EIGHT", "FAULTS", "TAKEN", "Ward", "configured"]
 
@@ -29,7 +30,8 @@ EIGHT = (
     "nebius",
     "novita",
 )
-BASE_S = 3.0
+# In the full size the defaults: on them hangs how much of the traffic trials are.
+BASE_S, MAX_S = (10.0, 300.0) if FULL else (3.0, 12.0)
 # What the router's own probes send.
 _PROBE = [reference.sha256("a")]
 # P1 to P24, P23 (another space) apart, which no single reply shows: kind, provider, options.
@@ -145,7 +147,7 @@ def configured(box: Sandbox) -> Setup:
             if other != sick:
                 setup.add(group, other, 2)
     for group in ("all-down", "all-silent"):
-        for provider in EIGHT[:4]:
+        for provider in EIGHT:
             setup.add(group, provider, timeout=0.5)
     for group in ("comes-back", "revoked-ours", "revoked-litellm", "seen"):
         setup.add(group, "deepinfra")
@@ -164,5 +166,5 @@ def configured(box: Sandbox) -> Setup:
     groups["needed"] = {"required": True}
     setup.section["parity"] = "off"
     setup.section["cache"] = {"enabled": False}  # every text is asked of somebody
-    setup.section["health"] = {"base_s": BASE_S, "max_s": 12, "slow_start_s": 1}
+    setup.section["health"] = {"base_s": BASE_S, "max_s": MAX_S, "slow_start_s": 1}
     return setup
