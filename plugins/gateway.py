@@ -17,7 +17,7 @@ import litellm
 from fastapi import HTTPException
 from litellm.integrations.custom_logger import CustomLogger
 
-from plugins import _lead, _litellm, _runtime, budget, keys, status
+from plugins import _lead, _litellm, _memory, _runtime, budget, keys, status
 from plugins._asgi import Message, Receive, Scope, Send
 from plugins._door import Door
 from plugins._errors import TurnedDown
@@ -190,6 +190,7 @@ def _install() -> Gateway:
     # them stops every request for 0.4 s; one that leaves them out takes no time.
     gc.collect()
     gc.freeze()
+    _memory.keep_freed()
     return Gateway()
 
 

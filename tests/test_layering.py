@@ -66,8 +66,8 @@ TABLE: dict[str, dict[str, str]] = {
         "": "",
         # Public files: what LiteLLM loads.
         "budget": "_errors _exchange _lead _plain _pool _runtime",
-        "gateway": "_asgi _door _errors _fast _foreign _lead _litellm _litellm_names _plain _ready"
-        " _routes _runtime _side _snapshot budget keys status router_config",
+        "gateway": "_asgi _door _errors _fast _foreign _lead _litellm _litellm_names _memory _plain"
+        " _ready _routes _runtime _side _snapshot budget keys status router_config",
         "health": "_lead _runtime",
         "status": "_asgi _litellm _routes _runtime _status_style _status_words router_config",
         "keys": "_consumer _errors _foreign _keyring _litellm _runtime router_config",
@@ -124,6 +124,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_keyring": "router_config",
         "_logs": "",
         "_log_writer": "",
+        "_memory": "",
         "_observe": "_attempt _exchange _record",
         # What it tells about itself: records, counts, and what all workers have counted.
         "_board": "_apart _history _metrics _tally _workers",
