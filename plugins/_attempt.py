@@ -80,11 +80,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Checked vectors, float32 of shape (n, 4096), rows of length 1, and what they cost."""
+    """Checked vectors, float32 of shape (n, 4096), rows of length 1, and what they cost.
+
+    *written* has the JSON of each as the provider wrote it, or nothing.
+    """
 
     vectors: npt.NDArray[np.float32]
     prompt_tokens: int
     cost_nano_usd: int
+    written: Sequence[bytes] = ()
 
 
 class Watcher(Protocol):
@@ -163,7 +167,7 @@ async def attempt(
         reply = await _exchange(what, texts, counts, timeout_s, timed, wall)
         tokens, cost = _bill(what, reply)
         outcome = Outcome(None, tokens, cost, True, clock() - started, timed.span)
-        return Served(reply.vectors, tokens, cost)
+        return Served(reply.vectors, tokens, cost, reply.written)
     except ProviderFault as fault:
         outcome = _failed(what, fault, clock() - started, timed.span)
         raise
@@ -267,6 +271,8 @@ async def _exchange(
         except ProviderFault as fault:
             fault.status = status
             raise
-        return WireReply(vectors, reply.prompt_tokens, reply.cost_usd)
+        # Digits are good for as long as no number has changed.
+        written = reply.written if vectors is reply.vectors else ()
+        return WireReply(vectors, reply.prompt_tokens, reply.cost_usd, written)
 
     return read() if len(body) < _APART_FROM_BYTES else await apart(read)

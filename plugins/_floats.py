@@ -3,6 +3,7 @@
     document = parse(body)
     document.tree                   # the reply as dict, list, str, int, Decimal, bool, None
     document.matrix(embeddings)     # float32 (n, 4096) of some values of the tree
+    document.written(embeddings)    # the same as the reply has them, if that is short
 
 In `tree` every long array of numbers is a float32 array and every long string may be `bytes`, both
 only good for `matrix`. Any shape will do: OpenAI's `{"data": [{"embedding": …}]}`, Ollama's
@@ -40,6 +41,7 @@ Reader = Callable[[bytes], "npt.NDArray[np.float64] | None"]
 
 _CUT_ARRAY_BYTES = 512  # shorter arrays cannot be vectors and stay in the tree as lists
 _CUT_STRING_BYTES = 4096
+_SHORT_BYTES = 16 * NATIVE  # shortest digits of a float32 are 12 with the comma; of a float64, 21
 _MAX_ARRAYS = 10_000  # more than the 2,048 inputs of any request can need
 _NUMBER = re.compile(rb"[ \t\r\n]*[-0-9]").match
 _MARK = b"Infinity"  # not JSON, but the standard library calls back for it, in document order
@@ -52,6 +54,7 @@ class Document:
     tree: Any
     _rows: Matrix = field(repr=False)
     _arrays: Sequence[Matrix] = field(repr=False)
+    _texts: Sequence[bytes] = field(repr=False)
 
     def matrix(self, values: Sequence[Any]) -> Matrix:
         """Return *values* of the tree, arrays of numbers or base64 strings, as rows.
@@ -59,9 +62,7 @@ class Document:
         Returns: float32, shape (n, 4096), in the order of *values*; not checked for NaN and such.
         Raises: ProviderFault(CORRUPT) that says which value is not a vector of 4096, and why.
         """
-        if len(values) == len(self._rows) == len(self._arrays) and all(
-            map(is_, values, self._arrays)
-        ):
+        if self._is_all(values):
             return self._rows  # the whole reply in its own order: nothing to copy
         if values and all(isinstance(value, str | bytes) for value in values):
             return from_base64(values)
@@ -70,6 +71,19 @@ class Document:
             rows[i] = _row(value, i)
         return rows
 
+    def written(self, values: Sequence[Any]) -> Sequence[bytes]:
+        """Return the JSON arrays that *values* were read from, each of 4096 numbers.
+
+        None of them if they are not all of the reply, in its order, or one has white space or many
+        more digits than a float32 needs: to write it anew makes a shorter reply.
+        """
+        return self._texts if self._is_all(values) and all(map(_is_short, self._texts)) else ()
+
+    def _is_all(self, values: Sequence[Any]) -> bool:
+        return len(values) == len(self._rows) == len(self._arrays) and all(
+            map(is_, values, self._arrays)
+        )
+
 
 def parse(body: bytes, *, reader: Callable[[], Reader] | None = None) -> Document:
     """Read the JSON text *body*; *reader* is for tests.
@@ -77,7 +91,7 @@ def parse(body: bytes, *, reader: Callable[[], Reader] | None = None) -> Documen
     Raises: ProviderFault(CORRUPT) if it is not one strict JSON text. Nothing of it is quoted.
     """
     text = body.removeprefix(b"\xef\xbb\xbf")  # a byte order mark is allowed to be ignored
-    cuts, arrays, rows = _cut_arrays(text, (reader or simdjson_reader or orjson_reader)())
+    cuts, arrays, rows, texts = _cut_arrays(text, (reader or simdjson_reader or orjson_reader)())
     marks: list[Any] = list(arrays)
     if not cuts:
         cuts = _long_strings(text)
@@ -86,31 +100,43 @@ def parse(body: bytes, *, reader: Callable[[], Reader] | None = None) -> Documen
     if cuts and not any(_MARK in part for part in kept):
         whole, tree = _load(_MARK.join(kept), marks, len(body))
         if whole:
-            return Document(tree, rows, arrays)
+            return Document(tree, rows, arrays, texts)
     # No long array, or something that looks like one stands in a string: no shortcut.
-    return Document(_load(text, (), len(body))[1], rows[:0], ())
+    return Document(_load(text, (), len(body))[1], rows[:0], (), ())
 
 
-def _cut_arrays(text: bytes, read: Reader) -> tuple[list[tuple[int, int]], list[Matrix], Matrix]:
-    """Return where the long arrays of numbers are, their numbers, and those of 4096 as a matrix."""
+def _cut_arrays(
+    text: bytes, read: Reader
+) -> tuple[list[tuple[int, int]], list[Matrix], Matrix, list[bytes]]:
+    """Return where the long arrays of numbers are, their numbers, and those of 4096 twice.
+
+    These as a matrix and as they are written.
+    """
     found = list(_innermost_arrays(text))
     rows = np.empty((sum(end - start >= 2 * NATIVE for start, end in found), NATIVE), np.float32)
     used = 0
     cuts: list[tuple[int, int]] = []
     arrays: list[Matrix] = []
+    texts: list[bytes] = []
     for start, end in found:
-        numbers = read(text[start:end])
+        part = text[start:end]
+        numbers = read(part)
         if numbers is None:  # stays in the tree, where its fault gets a name
             continue
         with np.errstate(over="ignore"):  # 1e300 becomes Infinity, which `check` refuses
             if numbers.size == NATIVE:
                 rows[used] = numbers
                 arrays.append(rows[used])
+                texts.append(part)
                 used += 1
             else:
                 arrays.append(numbers.astype(np.float32))
         cuts.append((start, end))
-    return cuts, arrays, rows[:used]
+    return cuts, arrays, rows[:used], texts
+
+
+def _is_short(text: bytes) -> bool:
+    return len(text) <= _SHORT_BYTES and not any(space in text for space in b" \t\r\n")
 
 
 def _innermost_arrays(text: bytes) -> Iterator[tuple[int, int]]:

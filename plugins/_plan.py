@@ -113,6 +113,8 @@ class Plan:
     repeats: dict[int, int] = field(default_factory=dict)
     # What the reply needs no vector for: its JSON, by position, in this request's own form.
     pieces: dict[int, bytes] = field(default_factory=dict)
+    # The JSON of vectors as a provider wrote it, where the reply needs just that.
+    written: dict[int, bytes] = field(default_factory=dict)
     # Told of every chunk that came back good.
     on_accept: Callable[[Sequence[int], Matrix, Candidate], None] = lambda *_: None
     _missing: dict[int, None] = field(default_factory=dict)
@@ -291,6 +293,7 @@ class Plan:
     def forget_vectors(self) -> None:
         """Let go of the vectors, once they are written out."""
         self._vectors = None
+        self.written.clear()
 
     def size(self) -> int:
         """Return how many numbers the reply has."""

@@ -47,8 +47,8 @@ def body(plan: Plan) -> bytes:
 def pieces(plan: Plan) -> list[bytes]:
     """Return the JSON of every vector; equal texts are written out once."""
     every = range(len(plan.texts))
-    rest = [i for i in every if i not in plan.repeats and i not in plan.pieces]
-    made = dict(plan.pieces)
+    made = {**plan.written, **plan.pieces}
+    rest = [i for i in every if i not in plan.repeats and i not in made]
     if rest:
         encode = encode_base64 if plan.asked.encoding == "base64" else encode_floats
         made.update(zip(rest, encode(cut(plan.rows(rest), plan.dimensions)), strict=True))

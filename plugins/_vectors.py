@@ -82,16 +82,14 @@ def check(matrix: Matrix, texts: Sequence[str], *, normalised: bool) -> Matrix:
         for i in np.flatnonzero(np.abs(lengths - 1) > _TOLERANCE)[:1]:
             raise _corrupt(f"vector {i} has length {lengths[i]:.3g}, not 1")
     _refuse(lengths < _SHORTEST, "is too small to have kept its digits")
-    off = np.abs(lengths - 1) > _UNIT
-    if not off.any():
-        return matrix
-    return _divided(matrix, np.where(off, lengths, 1.0))
+    return _made_unit(matrix, lengths)
 
 
 def cut(matrix: Matrix, dimensions: int) -> Matrix:
     """Return the first *dimensions* numbers of each row, as rows of length 1.
 
-    All 4096 go the same way: a provider's "length 1" is a rounded one, ours is always the same.
+    A row whose length is 1 already, as well as float32 can say, stays as it is: all 4096 of a
+    checked row are what the provider sent.
 
     Returns: float32, shape (n, dimensions), each number the nearest float32 to the exact quotient.
     Raises: ProviderFault(CORRUPT) if the part kept of a row is all zeros or not finite.
@@ -102,7 +100,7 @@ def cut(matrix: Matrix, dimensions: int) -> Matrix:
     lengths = _lengths(part)
     _refuse(~np.isfinite(lengths), "has NaN or Infinity")
     _refuse(lengths == 0, f"is all zeros in its first {dimensions} numbers")
-    return _divided(part, lengths)
+    return _made_unit(part, lengths)
 
 
 def encode_floats(matrix: Matrix) -> list[bytes]:
@@ -131,6 +129,12 @@ def _lengths(matrix: Matrix) -> npt.NDArray[np.float64]:
             squares = np.square(matrix[rows], dtype=np.float64)
             np.add.reduce(squares, axis=1, out=sums[rows])
     return np.sqrt(sums)
+
+
+def _made_unit(matrix: Matrix, lengths: npt.NDArray[np.float64]) -> Matrix:
+    """Return rows of length 1; *matrix* itself where nothing has to change."""
+    off = np.abs(lengths - 1) > _UNIT
+    return _divided(matrix, np.where(off, lengths, 1.0)) if off.any() else matrix
 
 
 def _divided(matrix: Matrix, lengths: npt.NDArray[np.float64]) -> Matrix:

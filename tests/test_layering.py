@@ -161,7 +161,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_space": "_errors",
         "_record": "_attempt _errors _exchange",
         "_request_log": "_log_writer _record _state router_config",
-        "_round": "_attempt _attempt_log _errors _plan _pool _slots",
+        "_round": "_attempt _attempt_log _errors _plan _pool _slots _vectors",
         "_signals": "_dialects _errors _pool router_config",
         "_http1": "",
         "_http1_proxied": "_dialects _http1",

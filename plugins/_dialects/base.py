@@ -68,12 +68,13 @@ class WireReply:
 
     *vectors* is float32, shape (n, 4096), rows in the order of the texts; the numbers themselves
     are not checked yet. *prompt_tokens* is what the provider says, however wrong, None if it says
-    nothing; *cost_usd* is None if it says nothing usable.
+    nothing; *cost_usd* is None if it says nothing usable. *written* may have each row's JSON array.
     """
 
     vectors: npt.NDArray[np.float32] = field(repr=False)
     prompt_tokens: int | None = None
     cost_usd: Decimal | None = None
+    written: Sequence[bytes] = field(default=(), repr=False)
 
 
 class Dialect(Protocol):

@@ -95,7 +95,8 @@ class OpenAI:
     ) -> WireReply:
         """Return the vectors of a 200 that is no refusal."""
         data = envelope.vectors_of(tree.get(self.vectors_key), n)
-        vectors = document.matrix(envelope.in_input_order(data))
+        embeddings = envelope.in_input_order(data)
+        vectors = document.matrix(embeddings)
         usage = tree.get("usage")
         if not isinstance(usage, dict):
             usage = {}
@@ -104,6 +105,7 @@ class OpenAI:
             vectors,
             tokens if target.usage_counts == "tokens" else None,
             envelope.cost_usd(usage.get("cost")) if self.reports_cost else None,
+            document.written(embeddings),
         )
 
     def fault(

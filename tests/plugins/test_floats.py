@@ -403,3 +403,42 @@ def test_threads_read_their_own_replies() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+# --- the digits themselves --------------------------------------------------------------------
+
+
+def written(document: Document, order: tuple[int, ...] = (0, 1, 2)) -> list[bytes]:
+    values = [item["embedding"] for item in document.tree["data"]]
+    return list(document.written([values[i] for i in order]))
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_the_digits_of_a_reply_are_those_that_its_rows_were_read_from(reader: Make) -> None:
+    sent = rows(3)
+    got = written(parse(reply(*sent), reader=reader))
+    assert [np.array(orjson.loads(one), dtype=np.float32).tobytes() for one in got] == [
+        row.tobytes() for row in sent
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        reply(*rows(3).astype(np.float64)),
+        json.dumps(json.loads(reply(*rows(3)))).encode(),
+        reply(*rows(3)).replace(b"[0.", b"[\t0.").replace(b"[-0.", b"[\t-0."),
+        reply(*(base64.b64encode(row.tobytes()).decode() for row in rows(3))),
+        reply(*rows(3), note=json.dumps([0.5] * 4096)),
+        reply(*rows(3), other=[0.5] * 4096),
+    ],
+    ids=["float64 digits", "spaces", "tabs", "base64", "a string like an array", "one array more"],
+)
+def test_digits_that_would_not_do_for_a_reply_of_ours_are_not_handed_on(body: bytes) -> None:
+    document = parse(body)
+    assert embeddings(document).tobytes() == rows(3).tobytes()
+    assert written(document) == []
+
+
+def test_digits_in_another_order_than_the_replys_are_not_handed_on() -> None:
+    assert written(parse(reply(*rows(3))), (0, 2, 1)) == []

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plugins import _reply
 from plugins._attempt import Attempt, Outcome
 from plugins._dialects import WireRequest
 from plugins._errors import Fault, ProviderFault, Unavailable
@@ -21,6 +22,7 @@ from plugins._plan import Plan, split
 from plugins._pool import Candidate, Endpoint
 from plugins._round import serve
 from plugins._slots import Slots
+from plugins._vectors import cut, encode_base64, encode_floats
 from tests.plugins.plans import candidate, plan
 
 Answer = Callable[[list[str]], "ProviderFault | None"]
@@ -327,3 +329,52 @@ def test_what_comes_after_its_endpoint_was_quarantined_is_a_failed_attempt() -> 
     assert following is other
     run(request, other, Peer())
     assert (request.served_by, request.calls) == (["b"], 2)
+
+
+def digits(row: np.ndarray[Any, Any]) -> str:
+    """Return *row* in digits that differ from those that we would write, and mean the same."""
+    return "[" + ",".join(f"{number:.9g}" for number in row) + "]"
+
+
+class Writer(Peer):
+    """A provider that answers in digits of its own, for vectors of *length*."""
+
+    def __init__(self, length: float = 1.0) -> None:
+        super().__init__()
+        self.length = length
+
+    async def send(
+        self, endpoint: Endpoint, request: WireRequest, *, timeout_s: float, max_bytes: int
+    ) -> tuple[int, dict[str, str], bytes]:
+        texts = orjson.loads(request.body)["input"]
+        rows = [digits(vector(text) * np.float32(self.length)) for text in texts]
+        items = [f'{{"index":{i},"embedding":{row}}}' for i, row in enumerate(rows)]
+        return 200, {}, f'{{"data":[{",".join(items)}]}}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "dimensions", "length", "copied"),
+    [
+        ("float", 4096, 1.0, True),
+        ("float", 4096, 1.003, False),
+        ("float", 1024, 1.0, False),
+        ("base64", 4096, 1.0, False),
+    ],
+)
+def test_digits_are_copied_where_no_number_has_to_change(
+    encoding: str, dimensions: int, length: float, copied: bool
+) -> None:
+    texts = ["a", "b", "a", "c"]
+    one = candidate("one", max_inputs=2)
+    request = plan([[one]], texts=texts, counts=(2,) * 4, dimensions=dimensions)
+    request.asked = replace(request.asked, encoding=encoding)
+    run(request, one, Writer(length))
+    written = _reply.pieces(request)
+    rows = cut(request.vectors(), dimensions)
+    encode = encode_base64 if encoding == "base64" else encode_floats
+    if copied:
+        assert written == [digits(vector(text)).encode() for text in texts]
+        read = np.array([orjson.loads(one) for one in written]).astype(np.float32)
+        assert read.tobytes() == rows.tobytes()
+    else:
+        assert written == encode(rows)
