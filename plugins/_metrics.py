@@ -81,6 +81,11 @@ _ALL = (
     _counter("probes", "deployment outcome", "Of these, calls of our own for health and parity."),
     _histogram("upstream_seconds", "deployment", "How long a wire call took.", BUCKETS_S),
     _counter("tokens", "deployment", "Tokens billed, as far as known."),
+    _counter(
+        "counted_tokens",
+        "deployment",
+        "Tokens of the same calls by our own count; apart from them, a provider counts otherwise.",
+    ),
     _counter("cost_usd", "deployment", "US dollars booked.", scale=10**9),
     _counter("consumer_requests", "consumer", "Requests by key alias, else team, else user."),
     _counter("consumer_tokens", "consumer", "Tokens in these replies' usage."),

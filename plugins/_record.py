@@ -23,8 +23,9 @@ class AttemptRecord:
     """One wire call. *at* is when it began, in seconds since 1970.
 
     *outcome* is "ok" or a class of `Fault`; *status* the provider's, None where none came. *tokens*
-    and *cost_nano_usd* are what was billed as far as known. *ms* is all of it, ledger included,
-    *upstream_ms* the wire alone. *probe* marks a call of our own, which no client asked for.
+    and *cost_nano_usd* are what was billed as far as known, *counted* are our tokens of what was
+    sent. *ms* is all of it, ledger included, *upstream_ms* the wire alone. *probe* marks a call of
+    our own, which no client asked for.
     """
 
     at: float
@@ -35,6 +36,7 @@ class AttemptRecord:
     endpoint: str
     inputs: int
     tokens: int
+    counted: int
     cost_nano_usd: int
     outcome: str
     status: int | None
@@ -107,6 +109,7 @@ def of_attempt(attempt: Attempt, outcome: Outcome, *, wall: float, probe: bool) 
         endpoint=candidate.endpoint.key,
         inputs=attempt.inputs,
         tokens=outcome.prompt_tokens,
+        counted=attempt.tokens if outcome.sent else 0,
         cost_nano_usd=outcome.cost_nano_usd,
         outcome="ok" if fault is None else fault.fault.value,
         status=200 if fault is None else fault.status,

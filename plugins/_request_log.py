@@ -133,7 +133,7 @@ def _name(name: str | None) -> str | None:
 
 
 ATTEMPT_FIELDS = tuple(
-    _attempt(AttemptRecord(0, "", "", "", "", "", 0, 0, 0, "", None, None, True, 0, 0, False))
+    _attempt(AttemptRecord(0, "", "", "", "", "", 0, 0, 0, 0, "", None, None, True, 0, 0, False))
 )
 REQUEST_FIELDS = tuple(
     _request(

@@ -55,6 +55,7 @@ class Tally:
             self.add("probes", (record.deployment, record.outcome))
         self.time("upstream_seconds", deployment, record.upstream_ms / 1000)
         self.add("tokens", deployment, record.tokens)
+        self.add("counted_tokens", deployment, record.counted)
         self.add("cost_usd", deployment, record.cost_nano_usd)
 
     def request(self, record: RequestRecord) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -19,7 +19,7 @@ class BudgetEntry(Section):
 
     usd: Usd | None = Field(default=None, description="US dollars, read as a decimal.")
     tokens: int | None = Field(default=None, ge=1, le=10**15, description="Input tokens.")
-    period: Period | None = Field(default=None, description="When it starts again (UTC calendar).")
-    needed: ClassVar[dict[str, str]] = {
-        "period": "say when it starts again: period: lifetime, month, day or hour"
-    }
+    period: Period | None = Field(
+        default=None,
+        description="When it starts again (UTC calendar); without it never, which is `lifetime`.",
+    )

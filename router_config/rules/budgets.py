@@ -28,7 +28,10 @@ def one_amount(subject: Subject) -> Iterator[Finding]:
         if not amounts:
             fix = "write usd: 5.00 or tokens: 1000000"
             yield Finding(path, "a budget without an amount", fix)
-        elif len(amounts) == 2:
+        elif "period" not in written:
+            fix = "say when it starts again: period: lifetime, month, day or hour"
+            yield Finding(path, "no period, so it never starts again", fix, "warning")
+        if len(amounts) == 2:
             what = "a budget in dollars and in tokens"
             yield Finding((*path, "tokens"), what, "keep one of them, or make two budgets")
 

@@ -44,7 +44,8 @@ def attempt(deployment: str = "a", outcome: str = "ok", **changed: Any) -> Attem
     """Return a record of a good attempt, but for *changed*."""
     fields: dict[str, Any] = {
         "at": 0.0, "request": "req", "group": "g", "deployment": deployment, "provider": "p",
-        "endpoint": "e", "inputs": 2, "tokens": 10, "cost_nano_usd": 7, "outcome": outcome,
+        "endpoint": "e", "inputs": 2, "tokens": 10, "counted": 10, "cost_nano_usd": 7,
+        "outcome": outcome,
         "status": 200, "detail": None, "sent": True, "ms": 12.0, "upstream_ms": 11.0,
         "probe": False,
     }  # fmt: skip

@@ -194,6 +194,39 @@ def test_a_call_belongs_to_the_period_in_which_it_began(store: Store) -> None:
     run(test)
 
 
+@pytest.mark.parametrize("end", ["settled", "released", "expired", "settled late"])
+def test_a_hold_over_the_end_of_a_month_ends_in_the_month_it_was_made_in(
+    store: Store, end: str
+) -> None:
+    async def test() -> None:
+        wall = Wall(at("2026-11-30T23:59:59"))
+        async with opened(store, wall, Budget("b", "month", tokens=10)) as ledger:
+            held = await ledger.reserve(["b"], Amount(tokens=8), 30)
+            wall.at += 2
+            assert (await room(ledger, "b")).held == Amount()
+            if end in ("expired", "settled late"):
+                wall.at += 60
+                await ledger.sweep()
+            if end.startswith("settled"):
+                await ledger.settle(held, Amount(tokens=5))
+            if end == "released":
+                await ledger.release(held)
+            found = await room(ledger, "b")
+            assert (found.start, found.spent, found.held) == (
+                at("2026-12-01T00:00:00"),
+                Amount(),
+                Amount(),
+            )
+            await ledger.reserve(["b"], Amount(tokens=10), 30)  # all of December's
+            lines = await ledger.postings(budget="b")
+            assert {one.row.start for one in lines} <= {at("2026-11-01T00:00:00")}
+            tokens = {"settled": 5, "released": 0, "expired": 8, "settled late": 5}
+            assert sum(one.amount.tokens for one in lines) == tokens[end]
+            assert await ledger.check() == []
+
+    run(test)
+
+
 @pytest.mark.parametrize(
     ("period", "now", "start", "end"),
     [
@@ -260,6 +293,23 @@ def test_a_limit_below_what_is_spent_grants_nothing_until_the_next_period(store:
             wall.at += 86_400
             assert (await room(ledger, "b")).left("tokens") == 20
             await ledger.reserve(["b"], Amount(tokens=20), 30)
+
+    run(test)
+
+
+def test_a_limit_below_what_is_held_takes_nothing_back_and_grants_nothing(store: Store) -> None:
+    async def test() -> None:
+        async with opened(store, Wall(), Budget("b", "day", tokens=100)) as ledger:
+            held = await ledger.reserve(["b"], Amount(tokens=60), 30)
+            await ledger.define([Budget("b", "day", tokens=20)])
+            with pytest.raises(BudgetExhausted) as refused:
+                await ledger.reserve(["b"], Amount(tokens=1), 30)
+            assert refused.value.left == 0  # not -40
+            await ledger.settle(held, Amount(tokens=50))  # what was granted is booked in full
+            found = await room(ledger, "b")
+            assert (found.spent.tokens, found.held, found.left("tokens")) == (50, Amount(), 0)
+            await ledger.define([Budget("b", "day", tokens=51)])
+            await ledger.reserve(["b"], Amount(tokens=1), 30)
 
     run(test)
 

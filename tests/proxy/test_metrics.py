@@ -51,6 +51,20 @@ def test_failover_is_counted_by_deployment_and_class(proxy: Proxy, box: Sandbox)
     assert box.journal("openai") == []  # a scrape calls nobody
 
 
+def test_a_provider_that_counts_otherwise_is_seen(proxy: Proxy, box: Sandbox) -> None:
+    group = configs.solo("deepinfra")
+    box.fault("deepinfra", "usage_inflated", factor=1.5, times=1)
+    before = scrape(proxy)
+    assert proxy.post({"model": group, "input": "word " * 100}).status_code == 200
+    after = scrape(proxy)
+    billed, counted = (
+        value(after, name, deployment=f"{group}--deepinfra")
+        - value(before, name, deployment=f"{group}--deepinfra")
+        for name in ("tokens_total", "counted_tokens_total")
+    )
+    assert 1.4 * counted < billed < 1.6 * counted
+
+
 def test_errors_of_clients_are_counted_by_code(proxy: Proxy, box: Sandbox) -> None:
     before = scrape(proxy)
     proxy.post({"model": configs.solo("vllm"), "input": "x", "dimensions": 1})

@@ -48,7 +48,6 @@ def test_a_valid_case_passes(path: Path) -> None:
     [
         ("budget-unknown-key", "$.embedding_router.budgets.a"),
         ("budget-period", "$.embedding_router.budgets.b.period"),
-        ("budget-no-period", "$.embedding_router.budgets.a"),
         ("shape-out-of-range", "$.embedding_router.attempts"),
         ("secret-behind-a-reference", "$.model_list[1].litellm_params.api_base"),
     ],
