@@ -111,9 +111,8 @@ class Plan:
     _turned_down: dict[str, TurnedDown] = field(default_factory=dict)
     # Where each text stands first, for the inputs that repeat one before them.
     repeats: dict[int, int] = field(default_factory=dict)
-    # What the reply needs no vector for: its JSON, by position, in this request's own form.
+    # JSON in this request's own form, by position: of vectors that are not here, and as received.
     pieces: dict[int, bytes] = field(default_factory=dict)
-    # The JSON of vectors as a provider wrote it, where the reply needs just that.
     written: dict[int, bytes] = field(default_factory=dict)
     # Told of every chunk that came back good.
     on_accept: Callable[[Sequence[int], Matrix, Candidate], None] = lambda *_: None
@@ -292,8 +291,7 @@ class Plan:
 
     def forget_vectors(self) -> None:
         """Let go of the vectors, once they are written out."""
-        self._vectors = None
-        self.written.clear()
+        self._vectors, self.written = None, {}
 
     def size(self) -> int:
         """Return how many numbers the reply has."""
