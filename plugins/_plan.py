@@ -65,10 +65,9 @@ class Plan:
 
     *texts* go to the provider byte for byte; *counts* are their tokens, end token included.
     *groups* are the candidates of the group and of each of its fallbacks, in that order.
-    *budgets* are the client's and the group's; *no_room* tells which of a candidate's own, or of
-    `besides`, is known to be full. *attempts* bounds the rounds; in one round each missing input is
-    in exactly one wire call. *space* is the name of the space that the vectors are of. *deadline*
-    is a reading of the clock that is passed to the methods, in seconds.
+    *budgets* are the client's and the group's; *no_room* tells which of a candidate's own or of
+    `besides` is full. *attempts* bounds the rounds; in one round each missing input is in exactly
+    one wire call. *space* names the space of the vectors, *deadline* is a reading of the clock (s).
 
     *unfit* tells why the asked group does not take an endpoint's vectors, whoever else does; of the
     group's own deployments health says it. Health sets the next six: *out* tells why a candidate is
@@ -166,9 +165,8 @@ class Plan:
         own = candidate.group_budget
         return () if own is None or candidate.group == self.group_names[0] else (own,)
 
-    def _unfit(self, candidate: Candidate) -> str | None:
-        own = candidate.group in self.group_names[:1]
-        return None if own else self.unfit(candidate.endpoint.key)
+    def _unfit(self, one: Candidate) -> str | None:
+        return None if one.group in self.group_names[:1] else self.unfit(one.endpoint.key)
 
     def left_s(self, now: float) -> float:
         """Return the seconds that a wire call may take, less than 0 if the deadline has passed."""
