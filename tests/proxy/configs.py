@@ -210,6 +210,7 @@ def _config(box: Sandbox) -> dict[str, Any]:
             "gateway": {"enabled": FAST_PATH},
             # Probes of their own would stand in the journals; tests of them have their own config.
             "parity": "off",
+            "budgets": {"group:nobody": {"usd": 1, "period": "month"}},  # for the metrics
             "attempts": 3,
             "max_body_mb": 16,
             # A test befalls a deployment once and expects that it is called; see test_health.py.

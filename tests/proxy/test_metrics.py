@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as read
 
 from plugins._metrics import names
 from router_config.sandbox import Sandbox
+from tests.deploy.test_monitoring import promql, queries
 from tests.proxy import configs
 from tests.proxy.harness import MASTER_KEY, PLAIN, Proxy
 
@@ -91,6 +95,75 @@ def test_standing_and_facts_of_every_deployment_are_told(proxy: Proxy, box: Sand
 def test_every_series_has_a_name_of_the_table(proxy: Proxy, box: Sandbox) -> None:
     proxy.post({"model": configs.solo("vllm"), "input": "x"})
     assert {name for name, _ in scrape(proxy)} <= names()
+
+
+# -- what alerts and dashboard ask for
+
+# Of these the shared proxy has no sample: it proves no space and ejects nobody.
+NOT_HERE = {"qwen3_router_parity_cosine", "qwen3_router_ejections_total"}
+
+
+def asked(query: str) -> dict[str, set[str]]:
+    """Return every series that *query* reads, and the labels that it looks at."""
+    found: dict[str, set[str]] = {}
+
+    def walk(node: Any, below: frozenset[str]) -> None:
+        kind = type(node).__name__
+        modifier = getattr(node, "modifier", None)
+        if kind == "AggregateExpr" and modifier is not None and str(modifier).startswith("by"):
+            below = frozenset(modifier.labels)  # what is outside sees these only
+        if kind == "MatrixSelector":
+            node = node.vector_selector
+        if type(node).__name__ == "VectorSelector":
+            matchers = {one.name for one in node.matchers.matchers}
+            found.setdefault(node.name, set()).update(matchers | below)
+            return
+        if kind == "BinaryExpr" and modifier is not None and modifier.matching is not None:
+            shared = frozenset(modifier.matching.labels)
+            brought = frozenset(modifier.group_labels or ())  # by the side of which there is one
+            walk(node.lhs, (below - brought) | shared)
+            walk(node.rhs, brought | shared)
+            return
+        for name in ("lhs", "rhs", "expr", "args"):
+            value = getattr(node, name, None)
+            for one in value if isinstance(value, list) else [value]:
+                if one is not None:
+                    walk(one, below)
+
+    walk(promql.parse(query.replace("$__rate_interval", "5m")), frozenset())
+    return found
+
+
+def unknown(queries: Iterable[str], found: Samples) -> list[str]:
+    """Return what *queries* ask for and *found*, a scrape, does not have."""
+    labels: dict[str, set[str]] = {}
+    for name, pairs in found:
+        labels.setdefault(name, {"instance", "job"}).update(label for label, _ in pairs)
+    missing = []
+    for query in queries:
+        for name, wanted in asked(query).items():
+            if name == "up" or name in NOT_HERE:
+                continue
+            if name not in labels:
+                missing.append(f"{query}: no series {name}")
+            elif wanted - labels[name]:
+                missing.append(f"{query}: {name} has no {sorted(wanted - labels[name])}")
+    return missing
+
+
+def test_alerts_and_dashboard_ask_for_what_a_real_scrape_has(proxy: Proxy, box: Sandbox) -> None:
+    proxy.post({"model": configs.solo("vllm"), "input": "x"})
+    found = scrape(proxy)
+    assert len(list(queries())) > 20
+    assert unknown(queries(), found) == []
+    # And it would be found out.
+    for wrong in (
+        "rate(qwen3_router_requests[5m]) > 0",
+        'qwen3_router_ledger_up{worker="1"} == 0',
+        "sum by (model) (rate(qwen3_router_attempts_total[5m]))",
+        "qwen3_router_ledger_up * on (deployment) group_left (group) qwen3_router_workers",
+    ):
+        assert unknown([wrong], found) != []
 
 
 def test_plain_path_tells_the_same_where_litellm_has_none(proxy: Proxy) -> None:
