@@ -16,6 +16,7 @@ never have left, but a vector from elsewhere would not be what was promised.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 
@@ -165,8 +166,9 @@ class Share:
     def _find(self) -> None:
         plan = self._plan
         rest: dict[int, Entry] = {}
+        unfit = functools.cache(plan.unfit)  # many texts, few endpoints
         for i, key in self._keys.items():
-            entry = self._cache.find(key, plan.region, plan.unfit)
+            entry = self._cache.find(key, plan.region, unfit)
             if entry is None:
                 continue
             self._known.add(i)
