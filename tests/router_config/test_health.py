@@ -204,6 +204,31 @@ def test_a_quarantine_is_not_made_less_by_an_ejection(
     assert show()["nebius"]["state"] == "returning"
 
 
+def test_an_operator_s_word_holds_though_the_clock_was_set_back(config: Path, show: Show) -> None:
+    ahead = time.time() + 3600
+    more: dict[str, Any] = {"reason": "parity: noise", "since": ahead, "until": None}
+    noted(config, standing_of(config, "nebius", kind="quarantined", by="parity", **more))
+    assert main(["health", "uneject", "nebius"]) == 0
+    assert show()["nebius"]["state"] == "returning"
+    assert main(["health", "eject", "nebius"]) == 0
+    assert show()["nebius"]["state"] == "ejected"
+
+
+def test_an_operator_s_word_stands_beside_what_calls_showed(config: Path, show: Show) -> None:
+    noted(config, standing_of(config, "nebius", reason="auth", until=None))
+    assert main(["health", "eject", "nebius", "--for", "1h"]) == 0
+    assert show()["nebius"]["by"] == "operator"
+    (value,) = noted(config).values()
+    assert value is not None
+    said = Said.from_json(value)
+    assert said.calls is not None
+    assert said.closed is not None
+    assert said.calls.reason == "auth"
+    assert said.closed.stamp > said.calls.stamp
+    assert main(["health", "uneject", "nebius"]) == 0
+    assert show()["nebius"]["state"] == "returning"
+
+
 def test_an_operator_need_not_have_the_keys_of_a_running_fleet(
     config: Path, show: Show, monkeypatch: pytest.MonkeyPatch
 ) -> None:
