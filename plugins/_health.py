@@ -35,7 +35,7 @@ Pool = Mapping[str, Sequence[Candidate]]
 class Health:
     """The endpoints of one process; *clock* gives seconds since 1970.
 
-    `on_change` is told every change of a standing, `on_own_change` only what was found or said here
+    `on_change` is told every change but that of an end; `on_own_change` what was found or said here
     and others should hear of. None means that the endpoint is simply fine. *ahead_s* says how far
     the clock that all processes share is ahead of this one.
     """
@@ -315,8 +315,9 @@ class Health:
                 self._trials.pop(case.key, None)
             if case.key in self._names:
                 tell(self.names(case.key), before, after, fault)
-            for listener in self.on_change:
-                listener(case.key, after)
+            if not (before and after and (before.kind, before.since) == (after.kind, after.since)):
+                for listener in self.on_change:
+                    listener(case.key, after)
         if news:
             for listener in self.on_own_change:
                 listener(case.key, after)

@@ -81,7 +81,7 @@ class Telling:
         self.observer.sinks += [self.board.tally, self.board.history]
         if self.request_log is not None:
             self.observer.sinks.append(self.request_log)
-        health.on_own_change.append(self._ejected)
+        health.on_change.append(self._ejected)
 
     def _place(self, server: str, environ: Mapping[str, str]) -> Callable[[], Workers]:
         return lambda: Workers(folder_of(server, environ), self.board.fold)

@@ -405,6 +405,20 @@ def test_changes_are_told_and_those_of_others_are_not_passed_on() -> None:
     assert own == [("a", "ejected"), ("a", "returning")]
 
 
+def test_that_an_end_was_put_off_is_no_further_ejection_but_news_for_others() -> None:
+    ward = two()
+    every: list[str | None] = []
+    own: list[float | None] = []
+    ward.health.on_change.append(lambda _, one: every.append(one and one.kind))
+    ward.health.on_own_change.append(lambda _, one: own.append(one and one.until))
+    ward.fail(ward.group[0], Fault.CONNECT)
+    for _ in range(3):
+        ward.now += 10
+        ward.health.probe_result("a", False, ProviderFault(Fault.CONNECT, "test"), free=True)
+    assert every == ["ejected"]
+    assert len(set(own)) == 4
+
+
 def test_a_reload_keeps_what_is_known_of_those_that_stay() -> None:
     ward = two()
     ward.fail(ward.group[0], Fault.SERVER)
