@@ -190,7 +190,7 @@ def _now(work: Any) -> None:
 
 
 Lives.TestCase.settings = settings(
-    max_examples=size(40, 1500), stateful_step_count=30, deadline=None
+    max_examples=size(20, 1500), stateful_step_count=30, deadline=None
 )
 TestLives = Lives.TestCase
 
@@ -232,7 +232,7 @@ def endpoint(has_signal: bool, is_free: bool) -> Candidate:
     return replace(made, endpoint=replace(made.endpoint, signal=signal))
 
 
-@settings(max_examples=size(30, 400), deadline=None)
+@settings(max_examples=size(15, 400), deadline=None)
 @given(
     faults=st.lists(st.tuples(st.sampled_from([*Fault]), st.floats(0, 200)), max_size=12),
     has_signal=st.booleans(),

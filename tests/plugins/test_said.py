@@ -41,7 +41,7 @@ def _said(draw: st.DrawFn) -> Said:
 
 
 SAID = _said()
-LAWS = settings(max_examples=size(200, 5000), deadline=None)
+LAWS = settings(max_examples=size(80, 5000), deadline=None)
 
 
 @LAWS
@@ -116,7 +116,7 @@ def act(case: Case, what: str, now: float) -> None:
         case.clear(now, by="operator")
 
 
-@settings(max_examples=size(150, 5000), deadline=None)
+@settings(max_examples=size(80, 5000), deadline=None)
 @given(
     acts=ACTS,
     ahead=st.lists(st.sampled_from([0.0, -3600.0, 7.5]), min_size=4, max_size=4),

@@ -47,7 +47,7 @@ class Traffic:
 
     groups: Sequence[Sequence[Candidate]]
     is_sick: Callable[[str, float], bool]
-    per_s: float = 5.0
+    per_s: float = 2.0
     fault: Fault = Fault.TIMEOUT
     fault_s: float = TIMEOUT_S
     at: float = START
