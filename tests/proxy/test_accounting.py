@@ -1,13 +1,18 @@
 """LiteLLM's books: a callback that looks on is told the same of the fast path as of LiteLLM's own.
 
-One proxy with such a callback serves both paths; `x-router-path: litellm` chooses.
+One proxy with such a callback serves both paths; `x-router-path: litellm` chooses. In the full size
+a second one, with the gateway off, serves the other half of the thousands.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,11 +21,13 @@ import httpx
 import pytest
 import yaml
 
+from plugins._ledger import Posting
+from plugins._ledger_sqlite import SqliteLedger
 from router_config.sandbox import Sandbox
 from tests.proxy import configs
 from tests.proxy.configs import KEYS, pair, solo
-from tests.proxy.harness import Proxy, running
-from tests.sizes import size
+from tests.proxy.harness import MASTER_KEY, Proxy, running
+from tests.sizes import FULL, size
 
 LONG_WAY = {"x-router-path": "litellm"}
 EVERY_TIME_NEW = ("call", "seconds")
@@ -57,21 +64,69 @@ class Books:
         return [one for one in self.lines() if one["call"] == call]
 
 
-@pytest.fixture(scope="module")
-def watched(
-    sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Proxy, Books]]:
-    """A proxy whose config names a foreign callback that looks on."""
-    folder: Path = tmp_path_factory.mktemp("onlooker")
-    config = yaml.safe_load(configs.write(sandbox, folder / "config.yaml").read_text())
+@dataclass(frozen=True)
+class Watched:
+    """A proxy, what its onlooker was told, and where its ledger is."""
+
+    proxy: Proxy
+    books: Books
+    state: Path
+
+    def postings(self) -> list[Posting]:
+        """Return what the ledger has booked on the accounts, once nothing is held any more."""
+        return asyncio.run(self._postings())
+
+    async def _postings(self) -> list[Posting]:
+        ledger = SqliteLedger(self.state / "ledger.db")
+        try:
+            ends = time.monotonic() + 30
+            while any(one.held.tokens for one in await ledger.rooms()):
+                assert time.monotonic() < ends
+                await asyncio.sleep(0.2)
+                await ledger.sweep()
+            assert await ledger.check() == []
+            return [
+                posting
+                for one in ACCOUNTS
+                for posting in await ledger.postings(budget=f"account-{one}", limit=100_000)
+            ]
+        finally:
+            await ledger.close()
+
+
+ACCOUNTS = ("deepinfra", "nebius", "vllm", "openai")
+
+
+@contextmanager
+def watching(box: Sandbox, folder: Path, *, fast: bool) -> Iterator[Watched]:
+    """Start a proxy whose config names a foreign callback that looks on."""
+    config = yaml.safe_load(configs.write(box, folder / "config.yaml").read_text())
     config["litellm_settings"]["callbacks"].append("tests.proxy.onlooker.handler")
+    section = config["embedding_router"]
+    section["gateway"]["enabled"] = fast
+    section["budgets"] = {f"account-{one}": {"usd": 5, "period": "month"} for one in ACCOUNTS}
+    for entry in config["model_list"]:
+        provider = entry["litellm_params"]["model"].removeprefix("qwen3/")
+        if provider in ACCOUNTS:
+            entry["model_info"]["budget"] = f"account-{provider}"
     path = folder / "watched.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     book = folder / "book.jsonl"
     book.touch()
-    environ = {**configs.environ(sandbox), "ONLOOKER_FILE": str(book)}
-    with running(path, folder / "proxy.log", environ=environ) as proxy:
-        yield proxy, Books(book)
+    state = {"ONLOOKER_FILE": str(book), "QWEN3_ROUTER_STATE": str(folder)}
+    with running(path, folder / "proxy.log", environ={**configs.environ(box), **state}) as proxy:
+        yield Watched(proxy, Books(book), folder)
+
+
+@pytest.fixture(scope="module")
+def both(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    with watching(sandbox, tmp_path_factory.mktemp("onlooker"), fast=True) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def watched(both: Watched) -> tuple[Proxy, Books]:
+    return both.proxy, both.books
 
 
 def ask(
@@ -130,16 +185,80 @@ def test_the_key_and_its_team_are_told(watched: tuple[Proxy, Books], box: Sandbo
     assert [(one["alias"], one["team"]) for one in told] == [("search", "search")]
 
 
-def test_the_books_add_up_to_what_was_billed(watched: tuple[Proxy, Books], box: Sandbox) -> None:
-    proxy, books = watched
-    n = size(40, 1000)
-    box.fault("deepinfra", "status", times=n // 10)
-    replies = [ask(proxy, {"model": pair("deepinfra")}, f"sum-{i}", {}) for i in range(n)]
-    assert {one.status_code for one in replies} == {200}
-    books.of(f"sum-{n - 1}", 1)
-    told = [one for one in books.lines() if str(one["call"]).startswith("sum-")]
-    good = [one for one in told if one["event"] == "success"]
-    assert len(good) == n
-    billed = sum(Decimal(one.headers["x-router-cost-usd"]) for one in replies)
+# -- many calls, and what they cost
+
+# Model, the fault that befalls it, and whose key asks where there is one proxy for each path.
+MANY: list[tuple[dict[str, Any], tuple[str, str] | None, str]] = [
+    ({"model": solo("deepinfra")}, None, "master"),
+    ({"model": solo("nebius"), "input": ["one", "two", "three"]}, None, "master"),
+    ({"model": solo("vllm")}, None, "search"),
+    ({"model": solo("openai")}, None, "search-next"),
+    ({"model": solo("nebius"), "user": "someone"}, None, "master"),
+    ({"model": solo("deepinfra"), "encoding_format": "base64"}, None, "master"),
+    ({"model": pair("deepinfra")}, ("deepinfra", "status"), "master"),
+    ({"model": pair("nebius")}, ("nebius", "nan_null"), "master"),  # billed all the same
+    ({"model": pair("deepinfra")}, ("deepinfra", "reset_before_answer"), "master"),  # expires
+    ({"model": "with-fallback"}, ("deepinfra", "status"), "master"),
+    ({"model": solo("deepinfra")}, ("deepinfra", "status"), "master"),
+    ({"model": solo("deepinfra"), "dimensions": 7}, None, "master"),
+]
+
+
+def test_many_calls_are_told_alike_and_add_up_to_the_ledger(
+    both: Watched, sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    n = size(len(MANY), 1_000)
+    if not FULL:
+        sides = [_many(both, sandbox, n, "fast", {}), _many(both, sandbox, n, "long", LONG_WAY)]
+    else:
+        sides = [_many(both, sandbox, n, "fast", None)]
+        with watching(sandbox, tmp_path_factory.mktemp("off"), fast=False) as off:
+            sides.append(_many(off, sandbox, n, "long", None))
+    (fast, fast_posted), (long, long_posted) = sides
+    assert Counter(map(repr, without(fast))) == Counter(map(repr, without(long)))
+    assert Counter(fast_posted) == Counter(long_posted)
+
+
+def _many(
+    side: Watched, box: Sandbox, n: int, name: str, headers: dict[str, str] | None
+) -> tuple[list[dict[str, Any]], list[tuple[str, str, int, int]]]:
+    """Make *n* calls; return what was told of them, and what was posted.
+
+    *headers* choose the path for the master key; None: every key asks, and the proxy has one path.
+    """
+    before = Counter(side.postings())
+    billed, answers = Decimal(0), Counter[int]()
+    for i in range(n):
+        body, fault, key = MANY[i % len(MANY)]
+        box.reset()
+        if fault is not None:
+            box.fault(*fault, times=1)
+        asks = KEYS.get(key, MASTER_KEY) if headers is None else MASTER_KEY
+        reply = ask(side.proxy, body, f"many-{name}-{i}", headers or {}, key=asks)
+        answers[reply.status_code] += 1
+        billed += Decimal(reply.headers.get("x-router-cost-usd", "0"))
+    box.reset()
+    ends = time.monotonic() + 60
+    while True:  # the books are kept behind the replies
+        told = [one for one in side.books.lines() if str(one["call"]).startswith(f"many-{name}-")]
+        good = [one for one in told if one["event"] == "success"]
+        if len(good) >= answers[200] and len({one["call"] for one in told}) >= n - answers[400]:
+            break
+        assert time.monotonic() < ends, (len(told), answers)
+        time.sleep(0.1)
+    time.sleep(0.5)  # no more come
+    told = [one for one in side.books.lines() if str(one["call"]).startswith(f"many-{name}-")]
+    assert len(good) == answers[200]
+    posted = list((Counter(side.postings()) - before).elements())
+    settled = sum(one.amount.nano_usd for one in posted if one.kind == "settlement")
+    expired = sum(one.amount.nano_usd for one in posted if one.kind == "expiry")
     noted = sum(Decimal(str(one["cost"])) for one in good)
-    assert abs(billed - noted) <= n * Decimal("1e-9")
+    print(
+        f"\n{name}: {n} calls, answers {dict(answers)}; the ledger settled {settled} nano-dollars "
+        f"and let {expired} expire; replies say {billed * 10**9:f}, the callback {noted * 10**9:f}"
+    )
+    assert abs(noted * 10**9 - settled) <= n
+    assert billed * 10**9 == settled
+    assert expired > 0
+    rows = [(one.row.budget, one.kind, one.amount.nano_usd, one.amount.tokens) for one in posted]
+    return told, rows

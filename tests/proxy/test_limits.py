@@ -20,7 +20,14 @@ from router_config.sandbox import Sandbox
 from tests.proxy import configs
 from tests.proxy.answers import calls, refused
 from tests.proxy.harness import Proxy, running
-from tests.proxy.identities import FREE, LIMITED, ONE_AT_A_TIME
+from tests.proxy.identities import (
+    FEW_TOKENS,
+    FREE,
+    LIMITED,
+    ONE_AT_A_TIME,
+    REVOKED,
+    REVOKED_FILE,
+)
 from tests.sizes import size
 
 BODY = {"model": configs.solo("vllm"), "input": "x", "dimensions": 32}
@@ -35,7 +42,7 @@ def limiting(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iter
     config["general_settings"]["custom_auth"] = "tests.proxy.identities.authenticate"
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
-    environ = configs.environ(sandbox)
+    environ = {**configs.environ(sandbox), REVOKED_FILE: str(folder / "revoked")}
     with running(path, folder / "proxy.log", environ=environ, form="litellm") as proxy:
         yield proxy
 
@@ -47,23 +54,53 @@ def in_flight(proxy: Proxy) -> int:
     return sum(int(float(one.split()[1])) for one in printed.splitlines() if one.startswith(name))
 
 
-def is_fast(reply: httpx.Response) -> bool:
-    return "x-litellm-callback-duration-ms" not in reply.headers
+def is_of_this_path(reply: httpx.Response) -> bool:
+    """Tell whether the path of this run served *reply*."""
+    return ("x-litellm-callback-duration-ms" not in reply.headers) is configs.FAST_PATH
 
 
-def test_a_key_without_limits_is_served_on_the_fast_path(limiting: Proxy, box: Sandbox) -> None:
+def within_a_minute() -> None:
+    left = 60 - time.time() % 60
+    if left < 10:
+        time.sleep(left)
+
+
+def test_a_key_without_limits_is_served(limiting: Proxy, box: Sandbox) -> None:
     reply = limiting.post(BODY, key=FREE)
-    assert (reply.status_code, is_fast(reply)) == (200, True)
+    assert (reply.status_code, is_of_this_path(reply)) == (200, True)
     refused(limiting.post(BODY, key="sk-nobody"), 401, "unauthorized")
 
 
 def test_a_key_with_three_requests_a_minute_gets_three(limiting: Proxy, box: Sandbox) -> None:
-    time.sleep(max(0.0, time.time() % 60 - 50) and 60 - time.time() % 60)  # within one minute
+    within_a_minute()
     replies = [limiting.post(BODY, key=LIMITED) for _ in range(5)]
     assert [one.status_code for one in replies] == [200, 200, 200, 429, 429]
-    assert all(map(is_fast, replies[:3]))
+    assert all(map(is_of_this_path, replies[:3]))
     refused(replies[3], 429, "rate_limited", retry=True)
     assert calls(box) == {"vllm": 3}
+
+
+def test_the_tokens_of_a_key_are_counted(limiting: Proxy, box: Sandbox) -> None:
+    within_a_minute()
+    body = {**BODY, "input": "word " * 8}  # ten tokens
+    good = 0
+    for _ in range(10):
+        reply = limiting.post(body, key=FEW_TOKENS)
+        if reply.status_code == 429:
+            break
+        assert reply.status_code == 200
+        good += 1
+        time.sleep(0.5)  # they are counted behind the reply
+    refused(reply, 429, "rate_limited", retry=True)
+    assert good == 4
+    assert calls(box) == {"vllm": good}
+
+
+def test_a_key_that_is_taken_away_is_refused_at_once(limiting: Proxy, box: Sandbox) -> None:
+    assert limiting.post(BODY, key=REVOKED).status_code == 200
+    (limiting.folder / "revoked").write_text(REVOKED)
+    refused(limiting.post(BODY, key=REVOKED), 401, "unauthorized")
+    assert calls(box) == {"vllm": 1}
 
 
 def test_a_limit_of_parallel_requests_is_given_back(limiting: Proxy, box: Sandbox) -> None:
@@ -72,7 +109,7 @@ def test_a_limit_of_parallel_requests_is_given_back(limiting: Proxy, box: Sandbo
         while (reply := limiting.post(BODY, key=ONE_AT_A_TIME)).status_code != 200:
             assert time.monotonic() < ends  # the last one is counted off after its reply
             time.sleep(0.05)
-        assert is_fast(reply)
+        assert is_of_this_path(reply)
 
 
 def test_whoever_is_being_served_at_the_end_gets_an_answer(limiting: Proxy, box: Sandbox) -> None:
