@@ -95,7 +95,7 @@ def write(box: Sandbox, path: Path) -> Path:
     groups = config["embedding_router"]["groups"]
     for entry in config["model_list"]:
         group = entry["model_name"]
-        if group != "foreign" and not group.startswith("cached"):
+        if group not in ("foreign", "talk") and not group.startswith("cached"):
             groups.setdefault(group, {})["cache"] = False
     config["embedding_router"]["request_log"] = {"file": str(path.with_name(REQUEST_LOG))}
     path.write_text(yaml.safe_dump(config, sort_keys=False))
@@ -179,6 +179,11 @@ def _config(box: Sandbox) -> dict[str, Any]:
         entry("ours-then-plain", "siliconflow"),
         plain("ours-then-plain", "ours-then-plain--plain", order=2),
         plain("foreign", "foreign--vllm"),
+        {
+            "model_name": "talk",
+            "litellm_params": {"model": "openai/talk", "mock_response": "Hello there."},
+            "model_info": {"id": "talk"},
+        },
     ]
     return {
         "model_list": models,
