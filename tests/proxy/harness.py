@@ -103,7 +103,8 @@ def command_for(form: str, config: Path, port: int) -> list[str]:
     """
     listen = ["--host", "127.0.0.1", "--port", str(port)]
     if form == "serve":
-        return [sys.executable, "-m", "router_config", "serve", "--config", str(config), *listen]
+        serve = [sys.executable, "-m", "router_config", "serve", "--config", str(config)]
+        return [*serve, "--access-log", *listen]  # what it prints is looked through for keys
     if form == "uvicorn":
         return [sys.executable, "-m", "uvicorn", "plugins.gateway:app", *listen]
     workers = _LITELLM_FORMS[form]
