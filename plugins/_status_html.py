@@ -40,6 +40,7 @@ def page(view: PageView, words: Words) -> str:
             "main",
             element("p", id="lost", class_="alert", role="alert", data_text=words("lost")),
             _live("problems", _problems(view, words)),
+            element("p", words("this_server"), class_="dim small") if view.several else None,
             _section("groups", words("groups"), groups(view, words)),
             _section("budgets", words("budgets"), budgets(view, words)),
             _section("failovers", words("failovers"), failovers(view, words)),

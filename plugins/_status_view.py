@@ -134,7 +134,10 @@ class PriceView:
 
 @dataclass(frozen=True, slots=True)
 class PageView:
-    """All of the page. *load_problems* are those of a changed file that is not in force."""
+    """All of the page. *load_problems* are those of a changed file that is not in force.
+
+    *several* servers may share the ledger: calls and failovers are of the one that shows them.
+    """
 
     now: float
     groups: tuple[GroupView, ...]
@@ -145,6 +148,7 @@ class PageView:
     prices: tuple[PriceView, ...]
     calls: int
     workers: int
+    several: bool
     config_file: str
     config_sha256: str
     config_loaded: float
@@ -173,6 +177,7 @@ def view(
     rooms_up: bool = True,
     parity: Sequence[ParityView] = (),
     workers: int = 1,
+    several: bool = False,
     loaded: float = 0.0,
     load_problems: Sequence[str] = (),
     versions: Sequence[tuple[str, str]] = (),
@@ -192,6 +197,7 @@ def view(
         prices=tuple(_prices(config, today)),
         calls=sum(row[0] for rows in minutes for row in rows.values()),
         workers=workers,
+        several=several,
         config_file=config.path.name,
         config_sha256=config.sha256,
         config_loaded=loaded,

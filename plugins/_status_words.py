@@ -24,6 +24,16 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "as_of": ("as of {}", "на {}"),
     "calls_30": ("{} calls in 30 minutes", "вызовов за 30 минут: {}"),
     "workers": ("workers: {}", "рабочих процессов: {}"),
+    "this_server": (
+        (
+            "Calls, shares, latencies and failovers are of this server; health, budgets and vector "
+            "space are of all that share the ledger."
+        ),
+        (
+            "Вызовы, доли, задержки и переключения — этого сервера; состояние, бюджеты и "
+            "пространство — всех с общей бухгалтерией."
+        ),
+    ),
     "groups": ("Model groups", "Группы моделей"),
     "up_of": ("{} of {} up", "доступно {} из {}"),
     "region_only": ("only {}", "только {}"),

@@ -16,6 +16,7 @@ from plugins._exchange import Exchanges
 from plugins._exposition import exposition
 from plugins._health import Health
 from plugins._ledger import Budget
+from plugins._ledger_open import sqlite_path
 from plugins._money import Money
 from plugins._observe import Observer
 from plugins._reload import Word
@@ -69,6 +70,7 @@ class Telling:
         self.cosines: Callable[[], Mapping[str, float]] = dict
         self._loaded = wall()
         self.rooms = Rooms(money, clock)
+        self._several = sqlite_path(config.ledger, environ) is None
         server = server_of(environ)
         self.board = Board(
             self._gauges,
@@ -129,6 +131,7 @@ class Telling:
             rooms_up=left.up,
             parity=parity_views(self.proofs(), snapshot.pool),
             workers=sum(int(value) for name, _, value in gathered.gauges if name == "workers"),
+            several=self._several,
             loaded=self._loaded_at(),
             load_problems=() if word is None or word.ok else word.problems,
             versions=[(one, _version(one)) for one in _PACKAGES],

@@ -136,7 +136,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_routes": "_asgi",
         "_tally": "_metrics _record",
         "_telling": "_apart _background _board _budgets _exchange _exposition _gauges _health"
-        " _ledger _money _observe _reload _request_log _rooms _snapshot _standing"
+        " _ledger _ledger_open _money _observe _reload _request_log _rooms _snapshot _standing"
         " _status_html _status_parity _status_view _status_words _workers",
         "_workers": "_state",
         # The status page: what is shown, in which words, and how it is written.

@@ -241,3 +241,9 @@ def test_forecast_is_told_by_how_far_it_is() -> None:
     ):
         shown = page(replace(lively(), budgets=(replace(one, forecast=coming),)), Words("en"))
         assert said in shown
+
+
+def test_where_several_share_the_ledger_it_says_whose_traffic_is_shown() -> None:
+    for language, said in (("en", "are of this server"), ("ru", "этого сервера")):
+        assert said not in page(lively(), Words(language))
+        assert said in page(replace(lively(), several=True), Words(language))

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from router_config.cli import main
 from router_config.sandbox import Sandbox
 from tests.plugins.ledger_stores import RedisServer, redis_server
 from tests.proxy.budgets import Setup
-from tests.proxy.harness import Proxy, running
+from tests.proxy.harness import MASTER_KEY, PLAIN, Proxy, running
 
 PAID, OWN, LAST = "deepinfra", "tei", "vllm"
 
@@ -138,6 +139,12 @@ def test_every_process_obeys_an_operator_within_a_second(
     until(lambda: states(capsys)["own--tei"] == "returning")
     for proxy in fleet.proxies:
         until(lambda proxy=proxy: "endpoint back: deployment=own--tei" in proxy.log())
+
+
+def test_the_page_says_that_its_traffic_is_one_servers(fleet: Fleet) -> None:
+    for proxy in fleet.proxies:
+        page = httpx.get(f"{proxy.base}/router/", auth=("any", MASTER_KEY), **PLAIN).text
+        assert "are of this server" in page
 
 
 def test_a_killed_leader_hands_over_and_who_was_out_is_probed_and_returns(
