@@ -17,6 +17,8 @@ from plugins._foreign import translate
 
 __all__ = ["Reply"]
 
+_ID = ID_HEADER.encode()
+
 log = logging.getLogger("qwen3_router")
 
 
@@ -98,6 +100,8 @@ def _for_browsers(name: bytes) -> bool:
 
 
 def _with_id(message: Message, id_: str) -> Message:
-    name = ID_HEADER.encode()
-    headers = [pair for pair in message["headers"] if pair[0].lower() != name]
-    return {**message, "headers": [*headers, (name, id_.encode())]}
+    pair = (_ID, id_.encode())
+    if pair in message["headers"]:
+        return message
+    headers = [one for one in message["headers"] if one[0].lower() != _ID]
+    return {**message, "headers": [*headers, pair]}

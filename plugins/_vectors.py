@@ -79,7 +79,9 @@ def check(matrix: Matrix, texts: Sequence[str], *, normalised: bool) -> Matrix:
     _refuse(lengths == 0, "is all zeros")
     _refuse_repeated(matrix, lengths, texts)
     if normalised:
-        for i in np.flatnonzero(np.abs(lengths - 1) > _TOLERANCE)[:1]:
+        far = np.abs(lengths - 1) > _TOLERANCE
+        if far.any():
+            i = int(far.argmax())
             raise _corrupt(f"vector {i} has length {lengths[i]:.3g}, not 1")
     _refuse(lengths < _SHORTEST, "is too small to have kept its digits")
     return _made_unit(matrix, lengths)
@@ -147,8 +149,8 @@ def _divided(matrix: Matrix, lengths: npt.NDArray[np.float64]) -> Matrix:
 
 
 def _refuse(bad: npt.NDArray[np.bool_], what: str) -> None:
-    for i in np.flatnonzero(bad)[:1]:
-        raise _corrupt(f"vector {i} {what}")
+    if bad.any():
+        raise _corrupt(f"vector {int(bad.argmax())} {what}")
 
 
 def _refuse_repeated(
@@ -160,6 +162,8 @@ def _refuse_repeated(
     of one length are compared. Texts that are equal in NFC may share a row: the model's tokenizer
     normalises to NFC and sees one text.
     """
+    if len(texts) < 2:
+        return
     order = np.argsort(lengths, kind="stable")
     ranked = lengths[order]
     twins = np.flatnonzero(ranked[1:] == ranked[:-1])

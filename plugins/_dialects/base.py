@@ -127,14 +127,19 @@ def headers_for(target: Target) -> dict[str, str]:
 
     `accept-encoding: identity` since vectors do not compress and the size limit is then exact.
     """
+    return dict(_headers_with(target.api_key))
+
+
+@functools.lru_cache(maxsize=1024)  # as many as there are keys; a call makes them again and again
+def _headers_with(api_key: str | None) -> dict[str, str]:
     headers = {
         "accept": "application/json",
         "accept-encoding": "identity",
         "content-type": "application/json",
         "user-agent": f"qwen3-embedding-router/{_version()}",
     }
-    if target.api_key is not None:
-        key = target.api_key.strip()  # secret files often end in a new line
+    if api_key is not None:
+        key = api_key.strip()  # secret files often end in a new line
         if not _HEADER_SAFE.fullmatch(key):
             # An HTTP client would raise here too, with the value in its message.
             raise ProviderFault(
@@ -146,7 +151,10 @@ def headers_for(target: Target) -> dict[str, str]:
     return headers
 
 
-def join_url(base: str, path: str, *, drop: Sequence[str] = (), version: str | None = None) -> str:
+@functools.lru_cache(maxsize=1024)
+def join_url(
+    base: str, path: str, *, drop: tuple[str, ...] = (), version: str | None = None
+) -> str:
     """Return *base* with *path* (which starts with "/") appended once.
 
     A trailing slash, a path prefix and a query of *base* are kept right. The endings *drop* are
