@@ -83,7 +83,7 @@ class Connections:
     async def call(self, one: _Connection, request: bytes, max_bytes: int) -> Reply:
         """Send *request*, head and body, and return the reply; a body has at most *max_bytes*.
 
-        Raises: Broken, TooLarge.
+        Raises: NotConnected, Broken, TooLarge.
         """
         try:
             reply = await one.exchange(request, max_bytes)
@@ -167,10 +167,10 @@ class _Connection(asyncio.Protocol):
         self._status = 0
 
     async def exchange(self, request: bytes, max_bytes: int) -> Reply:
-        """Send *request* and return the reply to it. Raises: Broken, TooLarge."""
+        """Send *request* and return the reply to it. Raises: NotConnected, Broken, TooLarge."""
         transport = self._transport
         if transport is None or transport.is_closing():
-            raise Broken("closed")
+            raise NotConnected("closed")  # since it was taken: nothing was sent
         self._begin()
         self._parser = httptools.HttpResponseParser(self)
         self._max_bytes = max_bytes

@@ -34,6 +34,10 @@ class Line:
         self._peer.requests.append(whole)
         return whole
 
+    async def beginning(self) -> None:
+        """Read whatever comes first of a request."""
+        await self._reader.read(1000)
+
     async def send(self, data: bytes) -> None:
         """Send *data*, as far as the client takes it."""
         self._writer.write(data)

@@ -24,6 +24,15 @@ from tests.plugins.wires import Reply, call, closing, replies, send, until, verd
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
+@pytest.fixture(autouse=True, params=["asyncio", "uvloop"])
+def _loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run on the loop of the standard library, and on the one that servers take."""
+    if request.param == "uvloop":
+        uvloop = pytest.importorskip("uvloop")
+        monkeypatch.setattr(asyncio, "new_event_loop", uvloop.new_event_loop)
+        monkeypatch.setattr(asyncio.events, "new_event_loop", uvloop.new_event_loop)
+
+
 async def asked(script: Script, times: int = 2) -> tuple[list[Reply | ProviderFault], Peer]:
     async with serving(script) as peer, closing() as wire:
         return [await send(wire, peer.base) for _ in range(times)], peer
@@ -168,8 +177,9 @@ def test_an_end_that_the_event_loop_has_not_seen_yet_is_seen() -> None:
 
 def test_an_answer_to_half_a_request_counts_and_its_connection_does_not() -> None:
     async def script(line: Line) -> None:
+        await line.beginning()
         await line.send(answer(b"too large", status=413))
-        await asyncio.sleep(0.2)
+        await line.gone()
 
     async def main() -> tuple[bool, int]:
         async with serving(script) as peer:
@@ -272,6 +282,22 @@ def test_tls_is_spoken_to_whom_the_certificate_names(
     else:
         assert [verdict(one) for one in got] == [expected] * 2
         assert peer.requests == []
+
+
+def test_a_server_that_speaks_first_was_sent_nothing() -> None:
+    async def script(line: Line) -> None:
+        await line.send(b"220 mail.example\r\n")
+        await line.gone()
+
+    async def main() -> None:
+        async with serving(script) as peer:
+            line = Connections("127.0.0.1", peer.port, None)
+            one = await line.take(5)
+            await until(lambda: not one.is_open())
+            with pytest.raises(NotConnected):
+                await line.call(one, b"x", 1000)
+
+    asyncio.run(main())
 
 
 def test_no_address_is_not_connected() -> None:
