@@ -22,7 +22,7 @@ from router_config.sandbox import Sandbox
 from tests.proxy import configs, stops
 from tests.proxy.answers import calls, refused
 from tests.proxy.conftest import let_litellm_look_around
-from tests.proxy.harness import ROOT, Proxy, running
+from tests.proxy.harness import MASTER_KEY, ROOT, Proxy, running
 from tests.proxy.sockets import exchange, head
 
 VLLM = configs.solo("vllm")
@@ -201,6 +201,25 @@ def test_the_door_is_there_once(form: Proxy, box: Sandbox) -> None:
     assert len(response.headers.get_list("x-router-request-id")) == 1
     assert len(response.headers.get_list("x-router-deployment")) == 1
     assert calls(box) == {"vllm": 1}
+
+
+def test_the_fast_path_serves_in_every_form(
+    form: Proxy, box: Sandbox, request: pytest.FixtureRequest
+) -> None:
+    def serves(key: str, headers: dict[str, str]) -> str:
+        body = {"model": VLLM, "input": "x", "dimensions": 32}
+        reply = form.post(body, key=key, headers=headers)
+        assert reply.status_code == 200
+        # Only LiteLLM's own path runs its callbacks, and says how long they took.
+        return "litellm" if "x-litellm-callback-duration-ms" in reply.headers else "fast"
+
+    # With an operator's callback that may refuse a request, and a cache, LiteLLM serves them all.
+    steps_aside = request.node.callspec.params["form"] == "operated" or not configs.FAST_PATH
+    usual = "litellm" if steps_aside else "fast"
+    long_way = {"x-router-path": "litellm"}
+    for _ in range(4):  # whichever worker is asked
+        assert serves(MASTER_KEY, {}) == serves(configs.KEYS["search"], long_way) == usual
+        assert serves(MASTER_KEY, long_way) == "litellm"
 
 
 def test_the_body_limit_holds(form: Proxy, box: Sandbox) -> None:

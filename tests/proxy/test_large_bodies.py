@@ -6,6 +6,8 @@ Plain LiteLLM was silent for 14 s.
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import http.client
 import threading
 import time
@@ -18,7 +20,7 @@ from router_config.sandbox import Sandbox
 from tests.proxy import configs
 from tests.proxy.answers import calls, refused
 from tests.proxy.harness import Proxy
-from tests.proxy.sockets import exchange, head, watched
+from tests.proxy.sockets import connect, exchange, head, watched
 from tests.sizes import size
 
 MODEL = configs.solo("vllm")
@@ -168,6 +170,7 @@ def test_200000_inputs_do_not_hold_up_others(proxy: Proxy) -> None:
     ("what", "filling", "code"),
     [
         ("lists", b'"a":[' + b"[]," * 5_000_000 + b"1]", "invalid_json"),
+        ("nesting", b'"a":' + b"[" * 8_000_000 + b"]" * 8_000_000, "invalid_json"),
         ("fields", b",".join(b'"inputs%d":0' % i for i in range(700_000)), "invalid_json"),
         ("escapes", b'"input":"' + b'\\"' * 7_500_000 + b'"', "context_length_exceeded"),
         ("ids", b'"input":[' + b"1," * 5_000_000 + b"1]", "invalid_json"),
@@ -194,6 +197,23 @@ def test_the_worst_bodies_under_the_limit_do_not_hold_up_others(
 
     undisturbed(proxy, f"16 MB of {what}", known)
     undisturbed(proxy, f"16 MB of {what} without a key", stranger)
+
+
+def test_slow_bodies_and_huge_headers_do_not_hold_up_others(proxy: Proxy, box: Sandbox) -> None:
+    def work() -> None:
+        with contextlib.ExitStack() as stack:
+            slow = [stack.enter_context(connect(proxy)) for _ in range(size(50, 300))]
+            for one in slow:  # a body that begins and does not go on
+                one.sendall(head({"content-length": "1000000"}) + b"{")
+            for _ in range(20):  # more than the server reads of a head
+                answer = exchange(proxy, [head({"x-much": "y" * 2_000_000}), b"{}"])
+                assert answer.status_code in (400, 431)
+            bomb = gzip.compress(b" " * 50_000_000)
+            reply = proxy.post(bomb, headers={"content-encoding": "gzip"})
+            refused(reply, 400, "invalid_json")
+
+    undisturbed(proxy, "slow bodies, huge headers and a gzip bomb", work)
+    assert calls(box) == {}
 
 
 @pytest.mark.parametrize(
