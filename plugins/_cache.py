@@ -149,10 +149,6 @@ class Cache:
             self._forget(key)
         return len(gone)
 
-    def is_banned(self, endpoint: str) -> bool:
-        """Tell whether nothing is taken from *endpoint*."""
-        return endpoint in self._banned
-
     def allow(self, endpoint: str) -> None:
         """Take vectors from *endpoint* again."""
         self._banned.discard(endpoint)

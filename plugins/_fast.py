@@ -157,8 +157,7 @@ class Fast:
         if plan is None:
             plan = await runtime.admit(exchange, _group(exchange), consumer_of(identity, runtime))
         exchange.story = story = Story()
-        group = _group(exchange)
-        share = runtime.sharing.of(plan, group, runtime.parity.spaces.name(group.name))
+        share = runtime.share(plan, _group(exchange))
         if share is None:
             await _fill(runtime, plan, story)
             reply = await _reply.ready(plan)

@@ -49,7 +49,7 @@ from plugins._reload_words import Words
 from plugins._renewal import Swap, staging
 from plugins._shared import process_name
 from plugins._shared_open import open_shared
-from plugins._sharing import Sharing
+from plugins._sharing import Share, Sharing
 from plugins._slots import Slots
 from plugins._snapshot import Snapshot
 from plugins._steer import steer
@@ -270,6 +270,10 @@ class Runtime:
         await self.money.take(consumer.quotas, Amount(tokens=sum(plan.counts), requests=1))
         exchange.plan = plan
         return plan
+
+    def share(self, plan: Plan, group: Group) -> Share | None:
+        """Return *plan*'s part in what is known or under way, None if it has none."""
+        return self.sharing.of(plan, group, self.parity.spaces.name(group.name))
 
     def next(self, plan: Plan) -> Candidate | None:
         """Return the deployment that *plan* should try next, or None when it has to end."""

@@ -225,13 +225,10 @@ class Share:
             follower.failed.update(late)
 
     def _accepted(self, indices: Sequence[int], rows: Matrix, candidate: Candidate) -> None:
-        endpoint = candidate.endpoint.key
-        if self._cache.is_banned(endpoint) or self._plan.unfit(endpoint) is not None:
-            return  # found out while it answered: nobody else is given its vectors
         self._cache.keep(
             [self._keys[i] for i in indices],
             rows,
-            endpoint=endpoint,
+            endpoint=candidate.endpoint.key,
             deployment=candidate.id,
             region=candidate.region,
         )

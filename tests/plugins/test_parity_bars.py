@@ -331,6 +331,9 @@ def test_who_was_ejected_before_it_was_proven_is_asked_when_its_time_is_over(
         await node.parity.tick()
         assert calls(box) == {"deepinfra": 4}
         assert node.out("deepinfra") is None
+        standing = node.health.standing(one.endpoint.key)
+        assert standing is not None
+        assert standing.kind == "returning"
 
     config = config_file(box, tmp_path, {"g": ("deepinfra",)}, "required")
     run(test, box, place, config, "one")

@@ -81,7 +81,7 @@ class House:
     def share(self, plan: Plan, group: str = "g") -> Share:
         found = self.runtime.snapshot.group_of(group)
         assert found is not None
-        share = self.runtime.sharing.of(plan, found, self.runtime.parity.spaces.name(group))
+        share = self.runtime.share(plan, found)
         assert share is not None
         return share
 

@@ -120,6 +120,7 @@ def test_record_then_name_it_then_run(
     assert "revision 1. Commit it." in out
     assert "parity: {reference: parity.json}" in out
     assert (read(file).source, read(file).revision) == ("nebius", 1)
+    word = read(file).lineage
     assert asked(box) == 4
     name_reference(tmp_path, "parity.json")
     box.fault("nebius", "other_seed", seed=7)
@@ -127,12 +128,13 @@ def test_record_then_name_it_then_run(
     assert "nebius, nebius-bulk: cosine" in capsys.readouterr().out
     # The same space keeps its number, another gets the next one, and only when told so.
     assert main(["parity", "record", "--from", "vllm", "--yes"]) == 0
-    assert read(file).revision == 1
+    assert (read(file).revision, read(file).lineage) == (1, word)
     assert main(["parity", "record", "--from", "nebius", "--yes"]) == 1
     assert "the model card's similarities are off by" in capsys.readouterr().err
     assert read(file).source == "vllm"
     assert main(["parity", "record", "--from", "nebius", "--yes", "--anyway"]) == 0
     assert (read(file).source, read(file).revision) == ("nebius", 2)
+    assert read(file).lineage not in ("", word)
     capsys.readouterr()
     assert main(["parity", "run", "--yes"]) == 1
     assert "deepinfra, deepinfra-bulk: cosine" in capsys.readouterr().out
