@@ -77,11 +77,16 @@ def out(kind: str, reason: str) -> str:
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
     log = logging.getLogger("qwen3_router.health")
+    before = log.level, log.disabled
+    log.setLevel(logging.INFO)
+    log.disabled = False
     log.addHandler(handler)
     try:
         tell("deepinfra", None, Standing("k", kind, reason, 0.0, None, 1, "me"), None)
     finally:
         log.removeHandler(handler)
+        log.setLevel(before[0])
+        log.disabled = before[1]
     (line,) = lines
     return line
 

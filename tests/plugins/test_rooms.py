@@ -27,8 +27,8 @@ class Slow:
         self.away = False
         self.asked = 0
 
-    async def define(self, budgets: list[Budget]) -> None:
-        await self._inner.define(budgets)
+    async def define(self, budgets: list[Budget]) -> tuple[Budget, ...]:
+        return await self._inner.define(budgets)
 
     async def rooms(self, names: list[str]) -> list[Room]:
         self.asked += 1

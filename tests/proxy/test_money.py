@@ -173,11 +173,16 @@ def test_a_provider_that_refused_or_was_not_reached_is_not_paid(house: House) ->
     spent = room(house.state, "deployment:metered--deepinfra").spent
     house.box.fault("deepinfra", "rate_limited", times=1)
     assert house.ask("metered", text_of(20)).status_code == 503
+    refused = room(house.state, "deployment:metered--deepinfra")
+    assert (refused.spent, refused.held) == (spent + Amount(0, 0, 1), Amount())
     house.box.down("deepinfra")
+    # This one may still go out over a connection that was kept, and then nobody knows its outcome.
+    assert house.ask("metered", text_of(20)).status_code == 503
+    before = room(house.state, "deployment:metered--deepinfra")
     assert house.ask("metered", text_of(20)).status_code == 503
     house.box.up("deepinfra")
     now = room(house.state, "deployment:metered--deepinfra")
-    assert (now.spent, now.held) == (spent + Amount(0, 0, 1), Amount())
+    assert now.spent + now.held == before.spent + before.held
 
 
 # -- consumers
