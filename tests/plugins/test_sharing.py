@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -86,6 +88,33 @@ def test_a_known_text_is_not_asked_for_and_costs_nothing() -> None:
         assert again.served_by == ["one"]
 
     asyncio.run(main())
+
+
+def test_no_text_is_left_in_memory_once_its_requests_are_over() -> None:
+    texts = [f"a confidential text of number {i}" for i in range(40)]
+
+    async def main() -> House:
+        house = House()
+        asked = [of(texts[:30]), of(texts[10:]), of(texts), of(texts[:3])]
+        await all_of(*(house.ask(one) for one in asked[:3]))
+        # One that fails, and one whose client has left.
+        await all_of(house.ask(of(["a confidential text that fails"]), fails=True, left=True))
+        await house.ask(asked[3])
+        house.asked.clear()  # this test's own
+        return house
+
+    house = asyncio.run(main())
+    assert house.sharing.entries() == 40
+    reached, coming = {}, [house.sharing]
+    while coming:
+        one = coming.pop()
+        if id(one) in reached or isinstance(one, type | ModuleType):
+            continue
+        reached[id(one)] = one
+        coming += gc.get_referents(one)
+    words = [one for one in reached.values() if isinstance(one, str | bytes | bytearray)]
+    assert not any("confidential" in one for one in words if isinstance(one, str))
+    assert not any(b"confidential" in one for one in words if not isinstance(one, str))
 
 
 def test_a_part_that_is_known_is_named_in_inputs() -> None:

@@ -88,6 +88,18 @@ def test_what_is_not_known_is_asked_for_alone(proxy: Proxy, box: Sandbox) -> Non
     assert orjson.loads(reply.content)["usage"]["prompt_tokens"] == tokens
 
 
+def test_32_times_the_same_text_is_one_input(proxy: Proxy, box: Sandbox) -> None:
+    (text,) = new()
+    reply = ask(proxy, [text] * 32)
+    assert said(reply) == "MISS"
+    assert sent_texts(box, "deepinfra") == [reference.sha256(text)]
+    body = orjson.loads(reply.content)
+    assert len({orjson.dumps(one["embedding"]) for one in body["data"]}) == 1
+    assert len(body["data"]) == 32
+    assert body["usage"]["prompt_tokens"] == reference.count(text)
+    assert said(ask(proxy, [text] * 32)) == "HIT"
+
+
 def test_a_query_is_not_the_document_of_the_same_words(proxy: Proxy, box: Sandbox) -> None:
     texts = new()
     ask(proxy, texts)
