@@ -130,6 +130,8 @@ class Money:
         self, candidate: Candidate, inputs: int, tokens: int, besides: tuple[Budget, ...] = ()
     ) -> str | None:
         """Return which budget of *candidate*, or *besides*, is known to be too full for a call."""
+        if not self._full:
+            return None
         need = worst_case(candidate, inputs, tokens)
         for budget in (*candidate.budgets, *besides):
             refusal = self._known(budget.name, need)
@@ -179,13 +181,11 @@ class Money:
         if not budgets:
             return
         most = worst_case(candidate, attempt.inputs, attempt.tokens)
-        known = [
-            refusal
-            for refusal in (self._known(one.name, most) for one in budgets)
-            if refusal is not None
-        ]
-        if known:
-            raise self._refused(attempt, known)
+        if self._full:
+            found = (self._known(one.name, most) for one in budgets)
+            known = [refusal for refusal in found if refusal is not None]
+            if known:
+                raise self._refused(attempt, known)
         try:
             reservation = await self._hold(
                 budgets,

@@ -6,6 +6,7 @@ variable is unset stays in the pool, marked off with the reason, so that status 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,8 +64,8 @@ class Candidate:
 
     def cost_nano_usd(self, tokens: int) -> int:
         """Return the price of *tokens* in one call, in nano-dollars, rounded up."""
-        exact = self.usd_per_million_tokens * 1000 * tokens
-        return int(exact.to_integral_value(rounding="ROUND_CEILING"))
+        above, below = _nano_usd_per_token(self.usd_per_million_tokens)
+        return -(-above * tokens // below)
 
     @property
     def is_free(self) -> bool:
@@ -74,6 +75,12 @@ class Candidate:
     def attempt_timeout_s(self, tokens: int) -> float:
         """Return how long one attempt with *tokens* may last, in seconds."""
         return self.timeout_s + self.timeout_s_per_1k_tokens * tokens / 1000
+
+
+@functools.lru_cache(maxsize=1024)  # a price's own arithmetic takes longer than all the rest
+def _nano_usd_per_token(usd_per_million_tokens: Decimal) -> tuple[int, int]:
+    """Return numerator and denominator, exactly."""
+    return (usd_per_million_tokens * 1000).as_integer_ratio()
 
 
 def build(config: Config, environ: Mapping[str, str]) -> dict[str, tuple[Candidate, ...]]:

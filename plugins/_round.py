@@ -48,31 +48,35 @@ async def serve(
     patience_s = plan.patience_s(candidate)
     before = plan.calls
     ends: list[ProviderFault | TurnedDown | Unavailable] = []
-    # No more of one request wait for a slot than could have one: it is not alone in the queue.
-    turns = asyncio.Semaphore(candidate.endpoint.concurrency)
 
     async def run(chunk: list[int]) -> None:
         tokens = sum(plan.counts[i] for i in chunk)
-        async with turns:
-            if ends:
-                return
+        try:
+            wait_s = min(candidate.attempt_timeout_s(tokens), plan.left_s(clock()) * share)
+            slot = await slots.take(candidate.endpoint, plan.consumer or "", wait_s)
             try:
-                wait_s = min(candidate.attempt_timeout_s(tokens), plan.left_s(clock()) * share)
-                async with slots.slot(candidate.endpoint, plan.consumer or "", wait_s):
-                    if ends:  # waiting may have been long
-                        return
+                if not ends:  # waiting may have been long
                     await _call(
                         plan, candidate, chunk, share, patience_s, transport, watchers, clock, wall
                     )
-            except (ProviderFault, TurnedDown, Unavailable) as end:
-                ends.append(end)
+            finally:
+                slot.give_back()
+        except (ProviderFault, TurnedDown, Unavailable) as end:
+            ends.append(end)
+
+    async def run_in_turn(chunk: list[int]) -> None:
+        async with turns:
+            if not ends:
+                await run(chunk)
 
     if len(chunks) == 1:
         await run(chunks[0])
     else:
+        # No more of one request wait for a slot than could have one: it is not alone in the queue.
+        turns = asyncio.Semaphore(candidate.endpoint.concurrency)
         async with asyncio.TaskGroup() as group:
             for chunk in chunks:
-                group.create_task(run(chunk))
+                group.create_task(run_in_turn(chunk))
     if not ends:
         return
     faults = [end for end in ends if isinstance(end, ProviderFault)]

@@ -8,8 +8,6 @@ request, and a call that gets no slot in time goes to the next deployment.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 
 from plugins._errors import Fault, ProviderFault
 from plugins._pool import Endpoint
@@ -24,14 +22,15 @@ class Slots:
     def __init__(self) -> None:
         self._turns: dict[str, Turns] = {}
 
-    @contextlib.asynccontextmanager
-    async def slot(self, endpoint: Endpoint, consumer: str, wait_s: float) -> AsyncIterator[None]:
-        """Hold one of the endpoint's slots.
+    async def take(self, endpoint: Endpoint, consumer: str, wait_s: float) -> Turns:
+        """Take one of the endpoint's slots; whoever got it has to `give_back` it.
 
         Raises:
             ProviderFault: TIMEOUT, not sent; none became free within *wait_s*.
         """
-        turns = self._turns.setdefault(endpoint.key, Turns(endpoint.concurrency))
+        turns = self._turns.get(endpoint.key)
+        if turns is None:
+            turns = self._turns[endpoint.key] = Turns(endpoint.concurrency)
         turns.most = endpoint.concurrency  # a reload may have changed it
         if not turns.try_take(consumer):
             try:
@@ -41,7 +40,4 @@ class Slots:
                 raise ProviderFault(
                     Fault.TIMEOUT, f"no free slot within {wait_s:.1f} s", sent=False
                 ) from None
-        try:
-            yield
-        finally:
-            turns.give_back()
+        return turns

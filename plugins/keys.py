@@ -66,14 +66,19 @@ def identify(given: str) -> UserAPIKeyAuth | None:
     """
     master = _litellm.master_key()
     if given and master and hmac.compare_digest(given.encode(), master.encode()):
-        return UserAPIKeyAuth(
-            api_key=given, user_role=LitellmUserRoles.PROXY_ADMIN, user_id="default_user_id"
-        )
+        return _admin(given)
     digest = hashlib.sha256(given.encode()).hexdigest()
     key = _runtime.current().keys.find(digest, datetime.now(UTC)) if given else None
     if key is None:
         return None
     return _identity(digest, key)
+
+
+@functools.lru_cache(maxsize=1)
+def _admin(master_key: str) -> UserAPIKeyAuth:
+    return UserAPIKeyAuth(
+        api_key=master_key, user_role=LitellmUserRoles.PROXY_ADMIN, user_id="default_user_id"
+    )
 
 
 @functools.lru_cache(maxsize=4096)  # LiteLLM's class takes longer to make than a key to find

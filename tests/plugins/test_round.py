@@ -179,9 +179,9 @@ def test_a_call_without_a_free_slot_was_not_made_and_is_nobodys_fault() -> None:
     request = plan([[]])
 
     async def main() -> None:
-        async with slots.slot(one.endpoint, "somebody", 1.0):
-            with pytest.raises(ProviderFault) as caught:
-                await serving(request, one, peer, watch, slots)
+        await slots.take(one.endpoint, "somebody", 1.0)
+        with pytest.raises(ProviderFault) as caught:
+            await serving(request, one, peer, watch, slots)
         assert (caught.value.fault, caught.value.sent) == (Fault.TIMEOUT, False)
 
     asyncio.run(main())
