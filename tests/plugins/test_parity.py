@@ -492,6 +492,16 @@ def test_one_alone_is_held_against_the_model_card(
     during(box, config_file(box, tmp_path, {"g": ("deepinfra",)}, "required"), work)
 
 
+def test_the_first_is_no_space_by_itself_if_the_others_agree(box: Sandbox, tmp_path: Path) -> None:
+    box.fault("deepinfra", "noisy", cosine=0.97)
+
+    async def work(node: Node) -> None:
+        await node.parity.tick()
+        assert [one for one in FOUR["g"] if node.out(one) is not None] == ["deepinfra"]
+
+    during(box, config_file(box, tmp_path, FOUR, {"tolerance": 0.2}), work)
+
+
 def test_of_two_halves_that_pass_the_card_the_earlier_is_the_space(
     box: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

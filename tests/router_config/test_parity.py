@@ -127,7 +127,9 @@ def test_record_then_name_it_then_run(
     assert main(["parity", "run", "--yes"]) == 1
     assert "nebius, nebius-bulk: cosine" in capsys.readouterr().out
     # The same space keeps its number, another gets the next one, and only when told so.
+    box.fault("vllm", "noisy", cosine=0.995)
     assert main(["parity", "record", "--from", "vllm", "--yes"]) == 0
+    box.clear("vllm")
     assert (read(file).revision, read(file).lineage) == (1, word)
     assert main(["parity", "record", "--from", "nebius", "--yes"]) == 1
     assert "the model card's similarities are off by" in capsys.readouterr().err
