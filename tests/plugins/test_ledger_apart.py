@@ -6,12 +6,15 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from plugins import _ledger_apart
 from plugins._ledger import Amount, Budget, LedgerUnavailable, Reservation
+from plugins._ledger_server import frame
 from plugins._ledger_sqlite import SqliteLedger
 from tests.plugins.ledger_child import Nursery
 
@@ -73,6 +76,49 @@ def test_a_child_that_was_killed_is_replaced_and_what_it_owed_is_booked(tmp_path
 
     run(test)
     assert children(path) == []
+
+
+def test_a_booking_is_taken_along_by_the_next_reservation_or_goes_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ledger.db"
+    sent: list[list[str]] = []
+
+    gone = asyncio.Event()
+
+    def written(steps: Sequence[Any]) -> bytes:
+        gone.set()
+        sent.append([name for _, name, *_ in steps])
+        return frame(steps)
+
+    async def test() -> None:
+        ledger = SqliteLedger(path, apart=True)
+        await ledger.define([BUDGET])
+        first = await ledger.reserve(["b"], ONE, 3600)
+        monkeypatch.setattr(_ledger_apart, "frame", written)
+        monkeypatch.setattr(_ledger_apart, "_TAKEN_ALONG_S", 60.0)
+        ledger.book(first, Amount(tokens=7), lambda _: None)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert sent == []
+        second = await ledger.reserve(["b"], ONE, 3600)
+        assert sent == [["settle", "reserve"]]
+        monkeypatch.setattr(_ledger_apart, "_TAKEN_ALONG_S", 0.001)
+        gone.clear()
+        ledger.book(second, None, lambda _: None)
+        await gone.wait()
+        assert sent[1:] == [["release"]]
+        # One that is still here at the end goes with the end.
+        third = await ledger.reserve(["b"], ONE, 3600)
+        monkeypatch.setattr(_ledger_apart, "_TAKEN_ALONG_S", 60.0)
+        ledger.book(third, Amount(tokens=5), lambda _: None)
+        await ledger.close()
+        again = SqliteLedger(path, apart=True)
+        (room,) = await again.rooms(["b"])
+        assert (room.spent.tokens, room.held.tokens) == (12, 0)
+        await again.close()
+
+    run(test)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
