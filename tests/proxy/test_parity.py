@@ -193,7 +193,8 @@ def test_what_litellm_serves_by_itself_is_out_when_a_proven_one_does_not_agree(
     proxy: Proxy, box: Sandbox
 ) -> None:
     box.fault(PLAIN_ONE, "other_seed", seed=11)
-    until(lambda: ask(proxy, "plain").headers["x-router-deployment"] == f"plain--{GOOD}")
+    # LiteLLM makes one attempt: what is under way when its deployment leaves has no second one.
+    until(lambda: ask(proxy, "plain").headers.get("x-router-deployment") == f"plain--{GOOD}")
     (line,) = [one for one in proxy.log().splitlines() if "deployment=plain--litellm" in one]
     assert "endpoint out" in line
     assert "parity: wrong space: cosine" in line
