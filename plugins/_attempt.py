@@ -117,7 +117,7 @@ class Both:
         await self._first.before(attempt)
         try:
             await self._second.before(attempt)
-        except (TurnedDown, Unavailable):
+        except BaseException:  # also when the client leaves meanwhile
             await self._first.after(attempt, _failed(attempt, _not_admitted(), 0.0, None))
             raise
 

@@ -7,12 +7,14 @@ after `HTTPException` 403 it stops (it takes it for a guardrail's word).
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import litellm
 from fastapi import HTTPException
+from litellm.proxy._types import ProxyException
 
 from plugins import _runtime
 from plugins._admission import model_not_found
@@ -30,14 +32,21 @@ __all__ = [
     "http_exception",
     "move_on",
     "off",
+    "proxy_exception",
     "retell",
     "retold",
     "stop",
+    "strangers",
+    "withheld",
 ]
+
+log = logging.getLogger("qwen3_router.lead")
 
 
 _PATH = re.compile(r"/embeddings\s*(?:[?#]|$)|/embeddings%0a", re.IGNORECASE)
 _door = False
+_TELL_EVERY_S = 10.0  # LiteLLM asks for credentials several times in one request
+_told: dict[str, float] = {}  # by model; only ours
 
 
 def door_is_there() -> None:
@@ -53,6 +62,9 @@ async def enter(identity: Any, data: dict[str, Any], call_type: str) -> dict[str
         HTTPException: the request is refused, at no cost.
     """
     if call_type != "aembedding":
+        for model in _models_of(data):
+            if withheld(model, call_type):
+                raise proxy_exception(_only_embeddings(model))
         return None
     request = data.get("proxy_server_request") or {}
     headers = request.get("headers") or {}
@@ -67,6 +79,50 @@ async def enter(identity: Any, data: dict[str, Any], call_type: str) -> dict[str
     except (ClientError, Unavailable) as error:
         raise http_exception(error) from None
     return data
+
+
+def withheld(model: object, what: str = "a call of LiteLLM's own") -> bool:
+    """Tell whether *model* is ours and therefore not for *what*: only embeddings are paid for."""
+    runtime = _runtime.current()
+    snapshot = runtime.snapshot
+    group = snapshot.group_of(model)
+    if group is None and snapshot.candidate(model) is None:
+        return False
+    name, now = f"{what} to {model if group is None else group.name}", runtime.clock()
+    if now - _told.get(name, -_TELL_EVERY_S) >= _TELL_EVERY_S:
+        _told[name] = now
+        log.warning("refused: %s, which serves embeddings only", name)
+    return True
+
+
+def strangers(model: str, deployments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return those of LiteLLM's *deployments* that may serve a request which we did not admit.
+
+    Ours may not: nobody would hold the money of the call. Raises: what moves the Router on.
+    """
+    snapshot = _runtime.current().snapshot
+    found = [one for one in deployments if snapshot.candidate(one["model_info"]["id"]) is None]
+    if deployments and not found:
+        log.warning("refused: a request that was not admitted, to %s", model)
+        raise move_on(model)
+    return found
+
+
+def _models_of(data: Mapping[str, Any]) -> list[str]:
+    """Return the models that a request other than for embeddings names in its body."""
+    named = data.get("target_model_names")
+    several = named.split(",") if isinstance(named, str) else named or ()
+    found = [data.get("model"), *(several if isinstance(several, list | tuple) else ())]
+    return [one.strip() for one in found if isinstance(one, str)]
+
+
+def _only_embeddings(model: str) -> ClientError:
+    return ClientError(
+        400,
+        "invalid_input",
+        f"The model {model} serves embeddings only: POST /v1/embeddings.",
+        param="model",
+    )
 
 
 def exchange_of(data: Mapping[str, Any] | None) -> Exchange | None:
@@ -153,3 +209,16 @@ def http_exception(error: ClientError | Unavailable) -> HTTPException:
     return HTTPException(
         status_code=error.status, detail=error_body(error), headers=error_headers(error)
     )
+
+
+def proxy_exception(error: ClientError) -> Exception:
+    """Return *error* as LiteLLM's other routes pass it on; they garble an `HTTPException`."""
+    exception: Exception = ProxyException(
+        message=error.message,
+        type=error.kind,
+        param=error.param,
+        code=error.status,
+        headers=error_headers(error),
+        openai_code=error.code,
+    )
+    return exception

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from plugins._inside import branch, work
@@ -27,6 +27,7 @@ __all__ = [
     "has_database",
     "has_route",
     "is_health_check",
+    "keep_credentials",
     "knows_model",
     "master_key",
     "proxy_version",
@@ -190,6 +191,24 @@ def _entries(
         id_ = str(id_) if id_ is not None else router.generate_model_id(entry["model_name"], params)
         found[id_] = (entry, params)
     return found
+
+
+def keep_credentials(withheld: Callable[[object], bool]) -> None:
+    """Have LiteLLM's Router give out no credentials of a model of which *withheld* is true.
+
+    Its routes for files, batches, vector stores and the like take them from there and call the
+    provider past every hook; without any they answer that the model is not there.
+    """
+    router = importlib.import_module("litellm").Router
+    for name in ("get_deployment_credentials", "get_deployment_credentials_with_provider"):
+        given = getattr(router, name)
+        given = getattr(given, "__wrapped__", given)  # LiteLLM may load its callbacks again
+
+        @functools.wraps(given)
+        def kept(self: Any, model_id: str, *args: Any, _given: Any = given, **more: Any) -> Any:
+            return None if withheld(model_id) else _given(self, model_id, *args, **more)
+
+        setattr(router, name, kept)
 
 
 def has_route(path: str) -> bool:

@@ -34,6 +34,10 @@ NEEDED: Names = {
     "litellm.proxy.common_request_processing": (
         "ProxyBaseLLMRequestProcessing.get_custom_headers",
     ),
+    "litellm": (
+        "Router.get_deployment_credentials",
+        "Router.get_deployment_credentials_with_provider",
+    ),
 }
 # Where one of these has moved, LiteLLM's own path serves.
 NEEDED_BY_THE_FAST_PATH: Names = {

@@ -57,7 +57,7 @@ class Gateway(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         """Return exactly the deployment that our pick chose."""
         exchange = _lead.exchange_of(request_kwargs)
         if exchange is None or exchange.plan is None:
-            return healthy_deployments
+            return _lead.strangers(model, healthy_deployments)
         if exchange.story is not None:
             (request_kwargs or {}).pop("_target_order", None)
             return _lead.retell(exchange, exchange.story, model, healthy_deployments)
@@ -116,6 +116,7 @@ class _FrontDoor(Door):
         pages = Routes(Ready(inner, _runtime.current), status.app, status.PAGES)
         super().__init__(pages, _runtime.current, _litellm.knows_model, Fast(Side(keys.identify)))
         _lead.door_is_there()
+        _litellm.keep_credentials(_lead.withheld)
 
 
 class _App:

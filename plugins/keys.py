@@ -15,13 +15,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import Request
-from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAuth
+from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 
 from plugins import _litellm, _runtime
 from plugins._consumer import ALIAS_KEY
-from plugins._errors import ClientError, error_headers
+from plugins._errors import ClientError
 from plugins._foreign import unauthorized
 from plugins._keyring import database_configured
+from plugins._lead import proxy_exception
 from router_config import Key
 
 __all__ = ["authenticate", "handler"]
@@ -44,14 +45,14 @@ async def authenticate(request: Request, api_key: str | None) -> UserAPIKeyAuth:
     given = (api_key or "").removeprefix("Bearer ").strip()  # None: no key was sent
     identity = identify(given)
     if identity is None:
-        raise _proxy_exception(unauthorized())
+        raise proxy_exception(unauthorized())
     identity = identity.model_copy(deep=True)  # LiteLLM writes into it
     if identity.user_role == LitellmUserRoles.PROXY_ADMIN:
         return identity
     # The path as it is routed: the one in request.url has passed a parser that drops characters.
     path = str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
     if not any(request.method == method and one.fullmatch(path) for method, one in _ALLOWED):
-        raise _proxy_exception(
+        raise proxy_exception(
             ClientError(
                 403, "unauthorized", "This key may only call /v1/embeddings and /v1/models."
             )
@@ -92,18 +93,6 @@ def _identity(digest: str, key: Key) -> UserAPIKeyAuth:
         models=list(key.groups or ()),
         metadata={ALIAS_KEY: key.alias},
     )
-
-
-def _proxy_exception(error: ClientError) -> Exception:
-    exception: Exception = ProxyException(
-        message=error.message,
-        type=error.kind,
-        param=error.param,
-        code=error.status,
-        headers=error_headers(error),
-        openai_code=error.code,
-    )
-    return exception
 
 
 def _keys_of_litellm() -> bool:

@@ -70,7 +70,7 @@ TABLE: dict[str, dict[str, str]] = {
         " _ready _routes _runtime _side _snapshot budget keys status router_config",
         "health": "_lead _runtime",
         "status": "_asgi _litellm _routes _runtime _status_style _status_words router_config",
-        "keys": "_consumer _errors _foreign _keyring _litellm _runtime router_config",
+        "keys": "_consumer _errors _foreign _keyring _lead _litellm _runtime router_config",
         "matryoshka": "_lead _litellm _plain _reply _runtime",
         "parity": "_lead _runtime",
         "provider": "_errors _exchange _lead _litellm _plan _pool _runtime",
