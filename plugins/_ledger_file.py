@@ -3,7 +3,8 @@
 Beside `ledger.db` lies `ledger.db.lock`. It is locked around every write transaction: SQLite's own
 lock is won by whoever polls at the right moment, and with it alone two of four processes were seen
 to wait for seconds. It also holds the ledger's epoch, so that a database which was deleted or
-exchanged is told from a new one: its budgets would start again at nothing, unseen.
+exchanged is told from a new one: its budgets would start again at nothing, unseen. And it holds how
+far the ledger's lease clock, which never goes back, had come: an older copy knows of less.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -19,52 +19,14 @@ from pathlib import Path
 
 from plugins._ledger import LedgerUnavailable, LedgerUnfit
 from plugins._ledger_mounts import mounts_here, network_type
+from plugins._ledger_schema import APPLICATION, VERSION, add_since, create, version_of
 
 __all__ = ["LedgerFile", "reader", "unavailable"]
 
-_VERSION = 2
-_APPLICATION = 0x71_33_6C_67  # "q3lg", shown by file(1) and told from other databases
 _OLDEST_SQLITE = (3, 35, 0)  # RETURNING
 _BUSY_MS = 2_000
+_STEP_AT = 64  # where the lock file has the lease clock, behind the epoch
 _ACCEPT = "look why, then run: qwen3-router budget check --accept --reason TEXT"
-
-_SCHEMA = """
-CREATE TABLE state (
-    id INTEGER PRIMARY KEY CHECK (id = 1), epoch TEXT NOT NULL, accepted INTEGER NOT NULL,
-    generation INTEGER NOT NULL, wall_us INTEGER NOT NULL, calendar_us INTEGER NOT NULL,
-    lease_us INTEGER NOT NULL, next_expiry_us INTEGER
-);
-CREATE TABLE budgets (
-    name TEXT PRIMARY KEY, period TEXT NOT NULL, nano_usd INTEGER, tokens INTEGER,
-    requests INTEGER, since INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID;
--- AUTOINCREMENT: the id of a merged counter never comes back for another one.
-CREATE TABLE counters (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    budget TEXT NOT NULL, period TEXT NOT NULL, start INTEGER NOT NULL,
-    spent_nano_usd INTEGER NOT NULL, spent_tokens INTEGER NOT NULL, spent_requests INTEGER NOT NULL,
-    held_nano_usd INTEGER NOT NULL, held_tokens INTEGER NOT NULL, held_requests INTEGER NOT NULL,
-    told_nano_usd INTEGER NOT NULL, told_tokens INTEGER NOT NULL, told_requests INTEGER NOT NULL,
-    UNIQUE (budget, period, start)
-);
--- counters: their ids, with spaces between. state: 0 open, 1 settled, 2 released, 3 expired.
-CREATE TABLE reservations (
-    id TEXT PRIMARY KEY, counters TEXT NOT NULL, nano_usd INTEGER NOT NULL, tokens INTEGER NOT NULL,
-    requests INTEGER NOT NULL, expires_us INTEGER NOT NULL, state INTEGER NOT NULL,
-    ended_us INTEGER, note TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX reservations_open ON reservations (expires_us) WHERE state = 0;
-CREATE TABLE postings (
-    seq INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, counter INTEGER NOT NULL, kind TEXT NOT NULL,
-    nano_usd INTEGER NOT NULL, tokens INTEGER NOT NULL, requests INTEGER NOT NULL,
-    reservation TEXT NOT NULL, reason TEXT NOT NULL, who TEXT NOT NULL
-);
-CREATE TABLE days (
-    counter INTEGER NOT NULL, day INTEGER NOT NULL,
-    nano_usd INTEGER NOT NULL, tokens INTEGER NOT NULL, requests INTEGER NOT NULL,
-    PRIMARY KEY (counter, day)
-) WITHOUT ROWID;
-"""
 
 
 class LedgerFile:
@@ -78,6 +40,7 @@ class LedgerFile:
         self._db: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
         self._epoch: str | None = None  # the one that this process last saw
+        self._flushed_us = 0  # the lease clock of what this process has put on the disk
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -134,6 +97,29 @@ class LedgerFile:
         except OSError as error:
             raise _no_file(self.path, error) from None
 
+    def keep(self, lease_us: int) -> None:
+        """Note that all up to *lease_us* is on the disk; the lock file learns of it later."""
+        self._flushed_us = max(self._flushed_us, lease_us)
+
+    def note_kept(self) -> None:
+        """Write beside the database how far it had come; hold the lock.
+
+        Only of what was flushed: after a power cut the database must not seem to be behind. So the
+        last transaction before a kill may be missing here; nothing is lost by that.
+        """
+        fd = self._fd()
+        if self._flushed_us and self._epoch == _noted_epoch(fd) and self._flushed_us > _noted(fd):
+            os.pwrite(fd, f"{self._flushed_us:020d}".encode("ascii"), _STEP_AT)
+
+    def check(self, lease_us: int) -> None:
+        """Hold the lease clock of the database against the noted one; hold the lock.
+
+        Raises:
+            LedgerUnfit: it is an older copy.
+        """
+        if lease_us < _noted(self._fd()):
+            raise LedgerUnfit(f"the ledger {self.path} was put back to an older copy; {_ACCEPT}")
+
     def opened(self) -> sqlite3.Connection | None:
         """Return the connection of this process if the file is still the one it opened."""
         if self._db is None:
@@ -150,8 +136,8 @@ class LedgerFile:
         try:
             db = self._connected()
             self._db = db
-            if _version(db) == 0:
-                _create(db)
+            if version_of(db) == 0:
+                create(db)
         except sqlite3.Error as error:
             self.close()
             raise unavailable(self.path, error) from None
@@ -169,25 +155,31 @@ class LedgerFile:
 
     def let_go(self) -> None:
         """Close the connection and the lock file; for good, as far as one knows."""
+        if self._flushed_us:
+            with contextlib.suppress(LedgerUnavailable, OSError), self.locked():
+                self.note_kept()
         self.close()
         fd, self._lock = self._lock, None
         if fd is not None:
             os.close(fd)
 
     def _open(self, *, fresh: bool) -> sqlite3.Connection:
-        known = self._epoch or os.pread(self._fd(), 64, 0).decode("ascii", "replace").strip()
+        known = self._epoch or _noted_epoch(self._fd())
         gone = LedgerUnfit(f"the ledger {self.path} was here and is gone; {_ACCEPT}")
         if fresh and known:
             raise gone
         db = self._connected()
         self._db = db
-        if _version(db) == 0:
+        if version_of(db) == 0:
             if known:
                 raise gone
-            _create(db)
-        (epoch, accepted) = db.execute("SELECT epoch, accepted FROM state").fetchone()
+            create(db)
+        epoch, accepted, lease_us = db.execute(
+            "SELECT epoch, accepted, lease_us FROM state"
+        ).fetchone()
         if known and epoch != known and not accepted:
             raise LedgerUnfit(f"the ledger {self.path} was exchanged for another; {_ACCEPT}")
+        self.check(lease_us)
         self.note(epoch)
         return db
 
@@ -210,16 +202,16 @@ class LedgerFile:
             for pragma in ("synchronous = NORMAL", "fullfsync = ON", "checkpoint_fullfsync = ON"):
                 db.execute(f"PRAGMA {pragma}")
             (application,) = db.execute("PRAGMA application_id").fetchone()
-            version = _version(db)
-            if version == 1 and application == _APPLICATION:
-                version = _add_since(db)
-            if version not in (0, _VERSION):
+            version = version_of(db)
+            if version == 1 and application == APPLICATION:
+                version = add_since(db)
+            if version not in (0, VERSION):
                 raise LedgerUnfit(
-                    f"{self.path} has version {version}; this release reads {_VERSION}: use the "
+                    f"{self.path} has version {version}; this release reads {VERSION}: use the "
                     "release that wrote it"
                 )
             tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if application not in (0, _APPLICATION) or (version == 0 and tables):
+            if application not in (0, APPLICATION) or (version == 0 and tables):
                 raise LedgerUnfit(f"{self.path} is a database of something else: name another file")
         except BaseException:
             db.close()
@@ -255,9 +247,10 @@ class LedgerFile:
     def note(self, epoch: str) -> None:
         """Remember *epoch* in this process and beside the database; hold the lock."""
         fd = self._fd()
-        if os.pread(fd, 64, 0).decode("ascii", "replace").strip() != epoch:
+        if _noted_epoch(fd) != epoch:
             os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{epoch}\n".encode("ascii"), 0)
+            os.pwrite(fd, f"{epoch}\n".ljust(_STEP_AT).encode("ascii"), 0)
+            self._flushed_us = 0
             os.fsync(fd)
             folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -265,6 +258,15 @@ class LedgerFile:
             finally:
                 os.close(folder)
         self._epoch = epoch
+
+
+def _noted_epoch(fd: int) -> str:
+    return os.pread(fd, _STEP_AT, 0).decode("ascii", "replace").strip()
+
+
+def _noted(fd: int) -> int:
+    digits = os.pread(fd, 20, _STEP_AT)
+    return int(digits) if digits.isdigit() else 0
 
 
 def reader(path: Path) -> sqlite3.Connection:
@@ -288,32 +290,6 @@ def unavailable(path: Path, error: sqlite3.Error) -> LedgerUnavailable:
     if "full" in text:
         return LedgerUnavailable(f"no space is left for the ledger {path}: free some")
     return LedgerUnavailable(f"the ledger {path} cannot be used now ({text})")
-
-
-def _create(db: sqlite3.Connection) -> None:
-    """Make the tables, all or none."""
-    with contextlib.closing(db.cursor()) as cursor:
-        cursor.executescript(
-            f"BEGIN IMMEDIATE; {_SCHEMA}"
-            "INSERT INTO state VALUES "
-            f"(1, '{secrets.token_hex(8)}', 0, 1, 0, 0, 0, NULL);"
-            f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_VERSION}; COMMIT;"
-        )
-
-
-def _add_since(db: sqlite3.Connection) -> int:
-    """Bring a file of version 1 to version 2, in one transaction; return its version."""
-    with contextlib.closing(db.cursor()) as cursor:
-        cursor.executescript(
-            "BEGIN IMMEDIATE; ALTER TABLE budgets ADD COLUMN since INTEGER NOT NULL DEFAULT 0; "
-            "UPDATE state SET generation = generation + 1; PRAGMA user_version = 2; COMMIT;"
-        )
-    return _version(db)
-
-
-def _version(db: sqlite3.Connection) -> int:
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    return int(version)
 
 
 def _make_folder(folder: Path, mounts: Mapping[str, str]) -> None:

@@ -77,6 +77,7 @@ class Books:
         generation, wall, calendar, lease, self._next_expiry_us = db.execute(
             "SELECT generation, wall_us, calendar_us, lease_us, next_expiry_us FROM state"
         ).fetchone()
+        self.found_lease_us = int(lease)
         self.time = StoreTime(wall, calendar, lease).at(wall_us)
         if generation != memory.generation:
             memory.budgets = load_budgets(db)

@@ -97,14 +97,16 @@ class Writer:
         try:
             with self._file.locked():
                 self._step("locked")
+                self._file.note_kept()
                 for job in more() if len(jobs) < TOGETHER else ():
                     (late if job.name in _LOOKS else jobs).append(job)
-                self._transact([job for job in jobs if job.name in _IN_BOOKS])
+                lease_us = self._transact([job for job in jobs if job.name in _IN_BOOKS])
                 for job in jobs:
                     if job.name not in _IN_BOOKS:
                         self._alone(job)
             self._step("committed")
             self._file.flush()
+            self._file.keep(lease_us)
             self._step("flushed")
         except _Broken:
             self._memory.forget()  # it holds what was rolled back
@@ -119,12 +121,14 @@ class Writer:
             self._away = False
         return True
 
-    def _transact(self, jobs: list[Job]) -> None:
+    def _transact(self, jobs: list[Job]) -> int:
+        """Do *jobs* in one transaction; return the lease clock of the database, 0 if none was."""
         if all(job.given_up for job in jobs):
-            return
+            return 0
         db = self._file.open()
         with _transaction(db):
             books = Books(db, self._memory, self._wall_us(), self._step)
+            self._file.check(books.found_lease_us)
             self._step("begun")
             for job in jobs:
                 if job.given_up:  # while it waited for the file
@@ -142,6 +146,7 @@ class Writer:
                     raise _Broken from None
             books.flush()
             self._step("written")
+        return books.time.lease_us
 
     def _alone(self, job: Job) -> None:
         """Do upkeep, each in a transaction of its own."""

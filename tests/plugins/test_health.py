@@ -289,6 +289,24 @@ class Refusing:
         raise AssertionError("it did not agree")
 
 
+class Leaving(Refusing):
+    """The client leaves while the second is asked."""
+
+    async def before(self, attempt: Attempt) -> None:
+        raise asyncio.CancelledError
+
+
+def test_who_leaves_while_the_second_of_both_is_asked_leaves_no_trial_open() -> None:
+    ward = two()
+    sick = ward.group[0]
+    ward.fail(sick, Fault.AUTH, 2)
+    ward.now += 3601
+    assert ward.picked() == "a"
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(Both(ward.health, Leaving()).before(Attempt("r", sick, None, (), 1, 2)))
+    assert ward.picked() == "a"
+
+
 @pytest.mark.parametrize("how", ["refused", "refused by the second of both", "client gone"])
 def test_a_trial_that_was_not_made_costs_no_hour(how: str) -> None:
     ward = two()

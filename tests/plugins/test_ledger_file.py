@@ -112,6 +112,35 @@ def test_a_ledger_exchanged_for_another_is_refused(path: Path, tmp_path: Path) -
     run(test)
 
 
+@pytest.mark.parametrize("stopped", [True, False])
+def test_an_older_copy_is_refused_until_somebody_accepts(path: Path, stopped: bool) -> None:
+    async def test() -> None:
+        ledger = await used(path)
+        await ledger.close()
+        copy = path.with_name("copy")
+        shutil.copy(path, copy)
+        ledger = SqliteLedger(path)
+        await ledger.settle(await ledger.reserve(["b"], ONE, 30), ONE)
+        if stopped:
+            await ledger.close()
+            ledger = SqliteLedger(path)
+        remove(path)
+        copy.rename(path)
+        with pytest.raises(LedgerUnfit, match=r"older copy.*--accept"):
+            await ledger.reserve(["b"], ONE, 30)
+        with pytest.raises(LedgerUnfit, match="older copy"):
+            await ledger.check()
+        await ledger.accept("a copy was put back", "ann")
+        assert await spent(ledger) == 10
+        await ledger.reserve(["b"], ONE, 30)
+        await ledger.close()
+        ledger = SqliteLedger(path)
+        assert await ledger.check() == []
+        await ledger.close()
+
+    run(test)
+
+
 def test_a_removed_lock_stops_nobody(path: Path) -> None:
     async def test() -> None:
         ledger = await used(path)
