@@ -323,7 +323,7 @@ class Ledger(Protocol):
 
         Raises:
             UnknownBudget: the name was not defined.
-            ValueError: less than nothing would be spent.
+            ValueError: less than nothing would be spent, or more than `MOST`.
         """
 
     async def check(self) -> list[Finding]:

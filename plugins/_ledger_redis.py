@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from plugins._ledger import (
+    MOST,
     UNITS,
     Amount,
     Budget,
@@ -134,10 +135,12 @@ class RedisLedger:
         self, name: str, amount: Amount, reason: str, who: str
     ) -> tuple[Crossing, ...]:
         """Add *amount* to what is spent in the present period."""
-        asked = {"name": name, "reason": text(reason), "who": text(who)}
+        asked = {"name": name, "reason": text(reason), "who": text(who), "most": str(MOST)}
         answer = await self._do(Step("adjust", {**asked, **_letters(amount.checked(signed=True))}))
         if answer[0] == "less":
             raise ValueError(f"less than nothing would be spent of {name} in this period")
+        if answer[0] == "more":
+            raise ValueError(f"more than {MOST} would be spent of {name} in this period")
         return _crossings(answer[1])
 
     async def check(self) -> list[Finding]:

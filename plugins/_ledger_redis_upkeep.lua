@@ -16,6 +16,11 @@ function steps.adjust(one)
       return {'less'}
     end
   end
+  -- A counter has 64 bits: what is spent stays far below, so that no outcome fails for it.
+  local rest = difference({n = one.most, t = one.most, r = one.most}, one)
+  for i, unit in ipairs(UNITS) do
+    if is_negative(rest[unit]) or less(rest[unit], spent[i] or '0') then return {'more'} end
+  end
   post(row, 'adjustment', one, '', one.reason, one.who, crossings)
   return {'ok', crossings}
 end

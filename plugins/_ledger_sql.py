@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from plugins._ledger import (
+    MOST,
     Amount,
     Budget,
     BudgetExhausted,
@@ -188,6 +189,8 @@ class Books:
         spent = self._counter(row).spent
         if any(have + more < 0 for have, more in zip(spent, _units(amount), strict=True)):
             raise ValueError(f"less than nothing would be spent of {name} in this period")
+        if any(have + more > MOST for have, more in zip(spent, _units(amount), strict=True)):
+            raise ValueError(f"more than {MOST} would be spent of {name} in this period")
         return crossings + self._post((row,), "adjustment", amount, "", reason, who)
 
     def flush(self) -> None:

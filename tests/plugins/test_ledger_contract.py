@@ -425,6 +425,8 @@ def test_a_correction_says_who_and_why_and_never_takes_more_than_was_spent(store
             await ledger.adjust("b", Amount(-20), "refund", "bob")
             with pytest.raises(ValueError, match="less than nothing"):
                 await ledger.adjust("b", Amount(-41), "typing error", "bob")
+            with pytest.raises(ValueError, match=r"more than 10+ would be spent"):
+                await ledger.adjust("b", Amount(10**18), "typing error", "bob")
             assert (await room(ledger, "b")).spent.nano_usd == 40
             newest = (await ledger.postings(budget="b"))[0]
             assert (newest.kind, newest.reason, newest.who) == ("adjustment", "refund", "bob")
