@@ -14,7 +14,7 @@ from plugins._budgets import declared
 from plugins._ledger import Budget, LedgerUnavailable, LedgerUnfit
 from plugins._ledger_open import open_ledger, run_apart
 from plugins._pool import Candidate
-from router_config import Config
+from router_config import Config, Group
 
 __all__ = [
     "StartError",
@@ -56,6 +56,13 @@ def announce(config: Config, pool: Pool) -> None:
                 log.info("group %s, off: %s", name, _folded(candidates))
         elif config.groups[name].required:
             raise StartError(f"group {name} is required and has no usable deployment: {off}")
+        elif (other := _stand_in(config.groups[name], pool)) is not None:
+            log.warning(
+                "group %s has no usable deployment here; its fallback %s answers: %s",
+                name,
+                other,
+                _folded(candidates),
+            )
         else:
             log.warning(
                 "group %s has no usable deployment and answers 503: %s", name, _folded(candidates)
@@ -66,6 +73,14 @@ def announce(config: Config, pool: Pool) -> None:
             f"no deployment can be used: {why_off(every)}. Set one of these variables and start "
             "again, or run `make demo` (or `qwen3-router demo`) to try it without any key."
         )
+
+
+def _stand_in(group: Group, pool: Pool) -> str | None:
+    """Return the first fallback of *group* that can serve, or None."""
+    return next(
+        (name for name in group.fallbacks if any(one.off is None for one in pool.get(name, ()))),
+        None,
+    )
 
 
 def announce_wiring(config: Config) -> None:

@@ -260,6 +260,20 @@ def shows_who_is_out(reader: Reader, command: str, _: str) -> None:
     assert states["scaleway-free"] in ("fine", "off")
 
 
+def reloads(reader: Reader, command: str, _: str) -> None:
+    result = reader.sh(command, CONFIG_FILE_PATH=str(reader.config))
+    assert "is in force" in result.stdout, result.stdout + result.stderr
+
+
+def writes_a_config_that_can_be_used(reader: Reader, command: str, _: str) -> None:
+    folder = reader.folder / "init"
+    folder.mkdir(exist_ok=True)
+    result = reader.sh(f'cd "{folder}" && {command}')
+    assert result.returncode == 0, result.stderr
+    result = reader.sh(f'cd "{folder}" && qwen3-router explain --config mine.yaml {MODEL}')
+    assert "scaleway-free" in result.stdout, result.stderr
+
+
 Runner = Callable[[Reader, str, str], None]
 RUNNERS: dict[str, Runner] = {
     "make demo": runs_the_demo,
@@ -277,6 +291,8 @@ RUNNERS: dict[str, Runner] = {
     f"qwen3-router key new --alias search --groups {MODEL} --rpm 600": prints_a_key_and_its_line,
     "qwen3-router budget show": shows_what_is_left,
     "qwen3-router health": shows_who_is_out,
+    "qwen3-router reload": reloads,
+    "qwen3-router init -o mine.yaml": writes_a_config_that_can_be_used,
 }
 
 

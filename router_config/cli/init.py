@@ -265,7 +265,9 @@ def _judge(text: str, path: Path) -> None:
             "result; what to change is in lines of yours:"
         )
         raise _Refused("\n".join([head, *errors]))
-    print(f"{path}: 0 errors, {len(problems)} warnings (`qwen3-router validate` shows them)")
+    found = f"{len(problems)} warning{'' if len(problems) == 1 else 's'}"
+    shows = f" (`qwen3-router validate` shows {'it' if len(problems) == 1 else 'them'})"
+    print(f"{path}: 0 errors, {found}{shows if problems else ''}")
 
 
 def _write(target: Path, text: str, *, force: bool) -> int:

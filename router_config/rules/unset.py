@@ -28,7 +28,8 @@ def unset(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding(path, f"{off}, so this deployment is off", "set it to use it", "warning")
     for group in config.groups.values():
         if group.name not in usable and group.deployments:
-            yield _nobody(group, none_at_all=not usable)
+            other = next((name for name in group.fallbacks if name in usable), None)
+            yield _nobody(group, other, none_at_all=not usable)
     general = config.raw.get("general_settings")
     master = general.get("master_key") if isinstance(general, dict) else None
     name = master.removeprefix(ENV_PREFIX) if isinstance(master, str) else "LITELLM_MASTER_KEY"
@@ -37,9 +38,11 @@ def unset(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(("general_settings", "master_key"), what, "set it: sk- and a random text")
 
 
-def _nobody(group: Group, *, none_at_all: bool) -> Finding:
+def _nobody(group: Group, other: str | None, *, none_at_all: bool) -> Finding:
     if none_at_all or group.required:
         what = f'"{group.name}" has no usable deployment, so the start fails'
+    elif other is not None:
+        what = f'"{group.name}" has no usable deployment here; its fallback "{other}" answers'
     else:
         what = f'"{group.name}" has no usable deployment and answers 503'
     severity: Severity = "error" if none_at_all or group.required else "warning"

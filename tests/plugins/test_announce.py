@@ -64,7 +64,14 @@ def test_one_variable_is_enough(
         if on:
             assert said[group] == ", ".join(on)
         else:
-            assert said[group].startswith("no usable deployment and answers 503: ")
+            answers = said[group].partition(": ")[0]
+            usable = {one["model_name"] for one in SHIPPED if variable(one) == name}
+            other = next((one for one in shipped.groups[group].fallbacks if one in usable), None)
+            assert answers == (
+                f"no usable deployment here; its fallback {other} answers"
+                if other
+                else "no usable deployment and answers 503"
+            )
             assert {variable(one) for one in entries} <= set(re.findall(r"[A-Z_]+", said[group]))
 
 
