@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
 import numpy as np
@@ -33,6 +34,7 @@ __all__ = [
     "Transport",
     "Watcher",
     "attempt",
+    "bill",
     "billed_tokens",
 ]
 
@@ -40,6 +42,8 @@ __all__ = [
 log = logging.getLogger("qwen3_router.attempt")
 # 32 vectors as floats are 1.4 MB and 3 ms; from here on the event loop would be held too long.
 _APART_FROM_BYTES = 4_000_000
+_DEARER = 10  # times our price that an invoice line is believed
+_UNPRICED_NANO_USD = 10_000_000  # a cent: what is believed in any case, as of a least charge
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,7 @@ async def attempt(
             await watcher.before(what)
             agreed.append(watcher)
         reply = await _exchange(what, texts, counts, timeout_s, timed, wall)
-        tokens, cost = _bill(what, reply)
+        tokens, cost = bill(what, reply.prompt_tokens, reply.cost_usd)
         outcome = Outcome(None, tokens, cost, True, clock() - started, timed.span)
         return Served(reply.vectors, tokens, cost, reply.written)
     except ProviderFault as fault:
@@ -205,13 +209,24 @@ def billed_tokens(what: Attempt, reported: int | None) -> int:
     return what.tokens
 
 
-def _bill(what: Attempt, reply: WireReply) -> tuple[int, int]:
+def bill(what: Attempt, tokens: int | None, cost_usd: Decimal | None) -> tuple[int, int]:
     """Return tokens and nano-dollars to book: what the provider says, as far as it can be true."""
-    tokens = billed_tokens(what, reply.prompt_tokens)
-    if reply.cost_usd:  # its own invoice line beats our price list; a 0 need not be one
-        cost = (reply.cost_usd * 1_000_000_000).to_integral_value(rounding="ROUND_CEILING")
-        return tokens, int(cost)
-    return tokens, what.candidate.cost_nano_usd(tokens)
+    tokens = billed_tokens(what, tokens)
+    ours = what.candidate.cost_nano_usd(tokens)
+    if not cost_usd:  # its own invoice line beats our price list; a 0 need not be one
+        return tokens, ours
+    cost = int((cost_usd * 1_000_000_000).to_integral_value(rounding="ROUND_CEILING"))
+    # A price list may be old, but one wrong number must not empty every budget that it touches.
+    most = max(_DEARER * ours, _UNPRICED_NANO_USD)
+    if cost > most:
+        log.warning(
+            "cost ignored: deployment=%s request=%s reported_nano_usd=%d booked_nano_usd=%d",
+            what.candidate.id,
+            what.request_id,
+            cost,
+            most,
+        )
+    return tokens, min(cost, most)
 
 
 def _not_admitted() -> ProviderFault:

@@ -21,5 +21,6 @@ class BudgetEntry(Section):
     tokens: int | None = Field(default=None, ge=1, le=10**15, description="Input tokens.")
     period: Period | None = Field(
         default=None,
-        description="When it starts again (UTC calendar); without it never, which is `lifetime`.",
+        description="When it starts again (UTC calendar); without it never, which is `lifetime`. "
+        "Another period counts anew: what was spent in the old one is not carried over.",
     )

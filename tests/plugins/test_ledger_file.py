@@ -417,3 +417,29 @@ def test_the_configuration_names_the_file() -> None:
 def test_a_variable_that_names_no_ledger_is_named(environ: dict[str, str], reason: str) -> None:
     with pytest.raises(LedgerUnfit, match=reason):
         open_ledger(EnvRef("LEDGER"), environ)
+
+
+def test_nothing_is_granted_before_it_is_on_the_disk(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a power cut may take must not have been answered: the log is flushed before that."""
+    flushed: list[str] = []
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        flushed.append(os.readlink(f"/proc/self/fd/{fd}"))
+        real(fd)
+
+    async def test() -> None:
+        ledger = await used(path)
+        monkeypatch.setattr(os, "fsync", fsync)
+        for do in (
+            lambda: ledger.reserve(["b"], ONE, 30),
+            lambda: ledger.adjust("b", ONE, "a reason", "somebody"),
+        ):
+            flushed.clear()
+            await do()
+            assert f"{path}-wal" in flushed
+        await ledger.close()
+
+    run(test)
