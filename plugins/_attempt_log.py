@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 
 from plugins._attempt import Attempt, Outcome
-from plugins._errors import ProviderFault
+from plugins._errors import Fault, ProviderFault
 
 __all__ = ["AttemptLog", "log_failed"]
 
@@ -41,15 +41,30 @@ class AttemptLog:
             fault,
             sent=outcome.sent,
             seconds=outcome.seconds,
+            hint=_hint(attempt, fault),
         )
 
 
+def _hint(attempt: Attempt, fault: ProviderFault) -> str:
+    """Return what the operator may have to correct, or nothing."""
+    target = attempt.candidate.endpoint.target
+    if fault.fault is not Fault.MODEL or target is None:
+        return ""
+    return f" hint='asked for model {target.wire_model}; model_info.wire_model names another'"
+
+
 def log_failed(
-    deployment: str, request: str, fault: ProviderFault, *, sent: bool, seconds: float
+    deployment: str,
+    request: str,
+    fault: ProviderFault,
+    *,
+    sent: bool,
+    seconds: float,
+    hint: str = "",
 ) -> None:
     """Write the line of one failed call."""
     log.warning(
-        "attempt failed: deployment=%s request=%s fault=%s status=%s sent=%s reason=%r ms=%.0f",
+        "attempt failed: deployment=%s request=%s fault=%s status=%s sent=%s reason=%r ms=%.0f%s",
         deployment,
         request,
         fault.fault,
@@ -57,4 +72,5 @@ def log_failed(
         "yes" if sent else "no",
         fault.detail,
         seconds * 1000,
+        hint,
     )

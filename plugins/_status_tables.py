@@ -205,6 +205,7 @@ def prices(view: PageView, words: Words) -> list[Markup]:
     rows = []
     for one in view.prices:
         dated = one.as_of.isoformat() if one.as_of is not None else words("no_date")
+        dated = words("set_here") if one.set_here else dated
         mark = element("span", words("old"), class_="pill warn") if one.stale else None
         card = "–" if one.card_usd is None else words.number(one.card_usd, 5)
         usd = words("own") if one.own else words.number(one.usd, 5)

@@ -122,7 +122,10 @@ class ParityView:
 
 @dataclass(frozen=True, slots=True)
 class PriceView:
-    """What a provider costs by the catalogue, and by the model card; *stale*: old or undated."""
+    """What a provider costs, and by the model card; *stale*: old or undated.
+
+    *set_here*: the file names the price, in place of the catalogue's.
+    """
 
     title: str
     usd: Decimal
@@ -130,6 +133,7 @@ class PriceView:
     stale: bool
     card_usd: Decimal | None
     own: bool
+    set_here: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,24 +304,27 @@ def _failover(one: Mapping[str, Any]) -> FailoverView:
 
 
 def _prices(config: Config, today: date) -> list[PriceView]:
-    providers: dict[str, Provider] = {}
+    # One row for each price that is in force at a provider.
+    rows: dict[tuple[str, Decimal], Provider] = {}
     for group in config.groups.values():
         for one in group.deployments:
             if one.provider is not None:
-                providers.setdefault(one.provider.name, one.provider)
+                rows.setdefault((one.provider.name, one.usd_per_million_tokens), one.provider)
     found = []
-    for provider in providers.values():
+    for (_, usd), provider in rows.items():
         price = provider.price
+        here = usd != price.usd_per_million_tokens
         old = price.as_of is None or (today - price.as_of).days > _STALE_DAYS
         card = provider.model_card
         found.append(
             PriceView(
                 title=provider.title,
-                usd=price.usd_per_million_tokens,
+                usd=usd,
                 as_of=price.as_of,
-                stale=provider.hosted and old,
+                stale=provider.hosted and old and not here,
                 card_usd=card.usd_per_million_tokens if card is not None else None,
-                own=not provider.hosted,
+                own=not provider.hosted and not here,
+                set_here=here,
             )
         )
     return found

@@ -110,6 +110,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "provider": ("Provider", "Провайдер"),
     "as_of_date": ("As of", "По состоянию на"),
     "no_date": ("no date", "без даты"),
+    "set_here": ("set in the config", "задана в конфигурации"),
     "old": ("check it", "проверьте"),
     "card": ("Model card, 2026-02-20", "Карточка модели, 2026-02-20"),
     "own": ("own server", "свой сервер"),

@@ -88,6 +88,9 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
     same_letters = squeezed.get(re.sub(r"[-_. ]", "", word).lower())
     if same_letters is not None:
         return same_letters
+    anagrams = [name for name in known if sorted(name) == sorted(word.lower())]
+    if len(anagrams) == 1:  # two letters changed places, which weighs much in a short word
+        return anagrams[0]
     close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.8)
     return close[0] if close else None
 

@@ -10,10 +10,10 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 
-__all__ = ["COMMANDS", "main", "not_installed"]
+__all__ = ["COMMANDS", "file_hint", "main", "not_installed"]
 
 PROGRAM = "qwen3-router"
 
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _overview().parse_args(words or ["--help"])
         return 2  # not reached: the overview takes nothing else
     module: Any = importlib.import_module(COMMANDS[words[0]])
-    parser = argparse.ArgumentParser(prog=f"{PROGRAM} {words[0]}", description=module.HELP)
+    parser = _Parser(prog=f"{PROGRAM} {words[0]}", description=module.HELP)
     module.add_arguments(parser)
     args = parser.parse_args(words[1:])
     try:
@@ -63,6 +63,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
     except KeyboardInterrupt:
         return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says how to name a config where one stands by itself and the command takes none there."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self._given = [str(one) for one in args or ()]
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        super().error(message + file_hint(word for word in self._given if word in message))
+
+
+def file_hint(words: Iterable[str]) -> str:
+    """Return how to name the config, if one of *words* stands where something else belongs."""
+    file = next((word for word in words if word.endswith((".yaml", ".yml"))), None)
+    return f"; name a config with --config {file}" if file is not None else ""
 
 
 def not_installed(package: str, extra: str = "proxy") -> str:

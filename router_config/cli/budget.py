@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
+from router_config.cli import file_hint
 from router_config.cli.common import add_config, config_path
 from router_config.cli.money import amount, table, usd, with_ledger
 
@@ -77,7 +78,8 @@ async def _show(args: argparse.Namespace, config: Config, ledger: Ledger | None)
     rooms = await _rooms(config, ledger)
     unknown = sorted(set(args.names) - {room.budget.name for room in rooms})
     if unknown:
-        print(f"qwen3-router budget show: no budget {', '.join(unknown)}", file=sys.stderr)
+        what = f"no budget {', '.join(unknown)}{file_hint(unknown)}"
+        print(f"qwen3-router budget show: {what}", file=sys.stderr)
         return 2
     chosen = [
         room

@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from router_config.cli import file_hint
 from router_config.cli.common import add_config, config_path
 from router_config.cli.fleet import read_fleet
 from router_config.cli.left import left_of, no_room, read_rooms
@@ -56,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
         if config.aliases:
             known += f", and the aliases {', '.join(config.aliases)}"
         print(
-            f"qwen3-router explain: no model group {args.model!r}; there are: {known}",
+            f"qwen3-router explain: no model group {args.model!r}; there are: {known}"
+            f"{file_hint([args.model])}",
             file=sys.stderr,
         )
         return 2

@@ -8,9 +8,11 @@ import hashlib
 import os
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from router_config.cli import not_installed
@@ -72,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     os.environ["CONFIG_FILE_PATH"] = str(path)
+    print("Starting LiteLLM's proxy, which takes a while …", file=sys.stderr, flush=True)
+    Thread(target=_tell_when_up, args=(args.host, args.port), daemon=True).start()
     import uvicorn
 
     uvicorn.run(
@@ -86,6 +90,21 @@ def run(args: argparse.Namespace) -> int:
         timeout_keep_alive=_KEEP_ALIVE_S,
     )
     return 0
+
+
+def _tell_when_up(host: str, port: int) -> None:
+    """Print the address once somebody listens there: uvicorn does when the proxy is loaded."""
+    if port == 0:
+        return  # the system chooses one, which only uvicorn's own line tells
+    name = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, host)
+    while True:
+        try:
+            socket.create_connection((name, port), timeout=1).close()
+            break
+        except OSError:
+            time.sleep(0.2)
+    base = f"http://{f'[{name}]' if ':' in name else name}:{port}"
+    print(f"The proxy is up: {base}/v1, status page {base}/router/", file=sys.stderr, flush=True)
 
 
 def _why_not(path: Path) -> str | None:

@@ -6,7 +6,10 @@ import base64
 import hashlib
 import re
 from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +18,9 @@ from plugins._ledger_forecast import Forecast
 from plugins._status_html import page
 from plugins._status_markup import element
 from plugins._status_style import POLICY
-from plugins._status_view import BudgetView, DeploymentView, GroupView, PageView
+from plugins._status_view import BudgetView, DeploymentView, GroupView, PageView, _prices
 from plugins._status_words import _TEXTS, LANGUAGES, Words, choose
+from router_config import SHIPPED_CONFIG, load
 from tests.plugins.status_pages import KEYS, NOW, lively, room
 
 EVIL = """"><script>alert(1)</script><img src=x onerror='x'>&amp;"""
@@ -103,6 +107,28 @@ def test_old_and_undated_prices_are_marked_and_own_servers_are_not() -> None:
     assert marked["DeepInfra"]
     assert marked["Scaleway Generative APIs"]
     assert not marked["vLLM"]
+
+
+def test_a_price_that_the_config_sets_is_the_one_shown(tmp_path: Path) -> None:
+    text = SHIPPED_CONFIG.read_text(encoding="utf-8")
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        text.replace("{id: vllm,", "{id: vllm, input_cost_per_token: 0.00000002,").replace(
+            "{id: deepinfra,", "{id: deepinfra, input_cost_per_token: 0.00000005,"
+        )
+    )
+    shown = [
+        (one.usd, one.set_here, one.stale, one.own)
+        for one in _prices(load(path), date(2026, 11, 24))
+        if one.title in ("DeepInfra", "vLLM")
+    ]
+    # What the file sets is never old; the other groups still pay by the catalogue.
+    assert sorted(shown) == [
+        (Decimal(0), False, False, True),
+        (Decimal("0.01"), False, True, False),
+        (Decimal("0.02"), True, False, False),
+        (Decimal("0.05"), True, False, False),
+    ]
 
 
 def test_a_budget_without_limit_has_no_bar() -> None:

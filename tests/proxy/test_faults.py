@@ -121,6 +121,16 @@ def test_a_refusal_in_the_provider_s_own_words(
     falls_over(proxy, box, provider, fault)
 
 
+def test_the_model_that_a_server_does_not_know_is_named_to_the_operator(
+    proxy: Proxy, box: Sandbox
+) -> None:
+    before = len(proxy.log())
+    box.fault("openrouter", "model_missing")
+    falls_over(proxy, box, "openrouter", Fault.MODEL)
+    asked = load_catalogue()["openrouter"].wire_model
+    assert f"hint='asked for model {asked}; model_info.wire_model" in proxy.log()[before:]
+
+
 @EVERY_PROVIDER
 def test_a_refused_field_is_named_to_the_operator(
     proxy: Proxy, box: Sandbox, provider: str

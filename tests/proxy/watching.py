@@ -13,7 +13,7 @@ __all__ = ["Failure", "Watch"]
 _FAILED = re.compile(
     r"WARNING qwen3_router\.attempt: attempt failed: deployment=(?P<deployment>\S+) "
     r"request=(?P<request>\S+) fault=(?P<fault>\S+) status=(?P<status>\S+) sent=(?P<sent>\S+) "
-    r"reason=(?P<reason>'.*'|\".*\") ms=(?P<ms>\d+)$"
+    r"reason=(?P<reason>'.*'|\".*\") ms=(?P<ms>\d+)(?: hint='.*')?$"
 )
 
 

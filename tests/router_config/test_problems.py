@@ -50,6 +50,7 @@ def test_a_path_reads_like_code_and_hides_what_may_be_secret(
         ("fallback", "fallbacks"),
         ("weather", None),
         ("", None),
+        ("uds", "usd"),
     ],
 )
 def test_a_near_miss_gets_a_suggestion(word: str, guess: str | None) -> None:

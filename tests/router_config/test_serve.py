@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from router_config import SHIPPED_CONFIG
-from router_config.cli.serve import _PERMIT_ANY, _PUBLIC_KEYS
+from router_config.cli import main
+from router_config.cli.serve import _PERMIT_ANY, _PUBLIC_KEYS, _tell_when_up
 from tests.proxy.harness import ROOT, clean_environ
 
 # Tells on its last line whether LiteLLM was loaded, and so whether it went to the network.
@@ -98,3 +99,25 @@ def test_with_problems_in_the_config_it_prints_them() -> None:
     result = serve(CONFIG_FILE_PATH="nowhere.yaml")
     assert (result.returncode, result.stdout) == (1, "False\n")
     assert "nowhere.yaml" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["serve x.yaml", "explain x.yaml", "budget show x.yaml", "health x.yaml", "reload x.yaml"],
+)
+def test_a_config_that_stands_by_itself_is_told_its_option(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code: object = main(words.split())
+    except SystemExit as done:
+        code = done.code
+    assert code == 2
+    assert "name a config with --config x.yaml" in capsys.readouterr().err
+
+
+def test_the_address_is_told_once_somebody_listens(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        _tell_when_up("127.0.0.1", port)
+    assert f"up: http://127.0.0.1:{port}/v1, status page http" in capsys.readouterr().err
