@@ -301,8 +301,7 @@ class Plan:
             return Unavailable(
                 504, "deadline_exceeded", "No deployment answered within the request's deadline."
             )
-        causes = {one.cause for one in self._turned_down.values()}
-        if "ledger" in causes and not self.faults:
+        if not self.faults and any(one.cause == "ledger" for one in self._turned_down.values()):
             return Unavailable(
                 503,
                 "ledger_unavailable",
@@ -339,10 +338,13 @@ class Plan:
             if one.off is None and self.region in (None, one.region)
         ]
         sick = [one for one in on if self.out(one) or self._unfit(one)]
-        causes = {one.cause for one in self._turned_down.values()}
+        short = {id_ for id_, one in self._turned_down.items() if one.cause == "budget"}
+        short |= {one.id for one in on if self.lacks(one, least) is not None}
         wait = min([*map(self.wait_s, sick), _LASTING_S])
-        if "budget" in causes or any(self.lacks(one, least) is not None for one in on):
+        if short and (out := len({one.id for one in sick} - short)):
+            return f"{out} out of service, {len(short)} without room in a budget", wait
+        if short:
             return "the budgets have no room", wait
-        if sick or causes:
+        if sick or self._turned_down:
             return "all are out of service", min(map(self.wait_s, sick), default=1.0)
         return "nobody is configured", _LASTING_S

@@ -151,6 +151,18 @@ def test_nobody_left_is_told_with_a_time_that_fits() -> None:
     assert failure.retry_after_s == 7  # the first has been out for 3.8 s
 
 
+def test_nobody_left_is_told_with_how_many_have_no_room_in_a_budget() -> None:
+    ward = two()
+    for _ in range(3):
+        ward.call(ward.group[0], Fault.TIMEOUT, seconds=0.6)
+    made = ward.plan()
+    made.turn_down(ward.group[1], TurnedDown("budget", "no room"), made_calls=True)
+    assert ward.picked(made) is None
+    assert made.failure(0.0).message == (
+        "No deployment of g can be used now: 1 out of service, 1 without room in a budget."
+    )
+
+
 def test_a_429_with_nobody_else_is_tried_once_a_second_and_told_until_when() -> None:
     ward = Ward([candidate("a")])
     ward.call(ward.group[0], Fault.RATE)
