@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -28,6 +30,22 @@ settings.load_profile("full" if FULL else "small")
 
 def pytest_report_header() -> str:
     return f"size: {'full' if FULL else 'small'}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Iterator[None]:
+    """Leave our loggers as they were: a command that speaks for itself makes its process silent."""
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("qwen3_router")]
+    kept = [
+        (log, log.level, log.disabled, log.propagate, log.handlers[:])
+        for log in map(logging.getLogger, {"qwen3_router", *names})
+    ]
+    try:
+        return (yield)
+    finally:
+        for log, level, disabled, propagate, handlers in kept:
+            log.setLevel(level)
+            log.disabled, log.propagate, log.handlers = disabled, propagate, handlers
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
