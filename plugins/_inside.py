@@ -8,21 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from plugins._asgi import App, Receive, Scope, Send
+from plugins._asgi import App, Branch, Receive, Scope, Send
 
 __all__ = ["INSIDE", "branch", "work"]
 
 INSIDE = "qwen3_router.inside"
 """The key of a scope under which `work(scope, send)` stands, where the request carries it."""
-
-
-class _Branch:
-    def __init__(self, common: App, carrying: App) -> None:
-        self.app = common  # by this name LiteLLM's middlewares and ours find the next one
-        self._carrying = carrying
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (self._carrying if INSIDE in scope else self.app)(scope, receive, send)
 
 
 def branch(stack: Any, router: App, bypassed: str) -> bool:
@@ -33,14 +24,14 @@ def branch(stack: Any, router: App, bypassed: str) -> bool:
     """
     outer, before = stack, None
     while (inner := getattr(outer, "app", None)) is not router:
-        if inner is None or isinstance(inner, _Branch):
+        if inner is None or isinstance(inner, Branch):
             return inner is not None
         if type(inner).__name__ == bypassed:
             before = outer
         outer = inner
-    outer.app = _Branch(router, work)
+    outer.app = Branch(router, INSIDE, work)
     if before is not None:
-        before.app = _Branch(before.app, before.app.app)
+        before.app = Branch(before.app, INSIDE, before.app.app)
     return True
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from plugins._asgi import App, Receive, Scope, Send
+from plugins._asgi import App, Branch
 
 __all__ = ["SHORT", "ShortWay"]
 
@@ -61,17 +61,6 @@ _INERT: Mapping[str, Callable[[Any], bool]] = {
 }
 
 
-class _Fork:
-    """Between a kept middleware and the next kept one: requests on the short way leave out some."""
-
-    def __init__(self, common: App, short: App) -> None:
-        self.app = common  # by this name LiteLLM's middlewares and ours find the next one
-        self.short = short
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (self.short if SHORT in scope else self.app)(scope, receive, send)
-
-
 class ShortWay:
     """The short way through the chain of *stack*, which ends in *router*, to *work*.
 
@@ -86,11 +75,11 @@ class ShortWay:
         while one is not router and one is not None:
             chain.append(one)
             one = getattr(one, "app", None)
-        self._chain = [one for one in chain if not _is_fork(one)]
+        self._chain = [one for one in chain if not isinstance(one, Branch)]
         kept = [one for one in self._chain if _name(one) in _KEPT]
         for one, following in zip(kept, [*kept, work][1:], strict=True):
             if one.app is not following:
-                one.app = _Fork(one.app, following)
+                one.app = Branch(one.app, SHORT, following)
         self._entry: App = kept[0] if kept else work
         self._adds_vary = any(_name(one) == "starlette.CORSMiddleware" for one in self._chain)
 
@@ -109,11 +98,6 @@ class ShortWay:
     def entry(self, headers: Mapping[str, str]) -> App | None:
         """Return where a request with *headers* enters the short way, None if it is not plain."""
         return self._entry if _HEADERS.isdisjoint(headers) else None
-
-
-def _is_fork(one: Any) -> bool:
-    """Tell whether *one* is of ours: `_Fork`, or a branch of `_inside`."""
-    return type(one).__module__.startswith("plugins.")
 
 
 def _name(one: Any) -> str:
