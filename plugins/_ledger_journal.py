@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from plugins._ledger import UNITS, Amount, Finding, LedgerUnavailable, LedgerUnfit, Posting, Row
 from plugins._ledger_line import Line, Step, ask, connect, translated
 from plugins._ledger_time import DAY_S
-from plugins._ledger_words import check_shown, lost
+from plugins._ledger_words import check_shown, differences, lost
 
 __all__ = ["Journal"]
 
@@ -146,19 +146,11 @@ def _judged(snapshot: Sequence[Any], booked: Mapping[str, Sequence[int]]) -> lis
     """Return what does not add up in *snapshot*, if *booked* is what was posted."""
     _, _, _, ahead, rows, open_ = snapshot
     held = _held(open_)
-    found = []
+    found: list[Finding] = []
     for row, counted, _ in rows:
         spent, holds = [int(one) for one in counted[:3]], [int(one) for one in counted[3:]]
-        for unit, have, posted, kept, still in zip(
-            UNITS, spent, booked[row], holds, held[row], strict=True
-        ):
-            where = row.replace(":", " ", 1).replace(":", ", ", 1)
-            if have != posted:
-                what = f"{where}: {have} {unit} spent, but {posted} in the journal"
-                found.append(Finding(what, _FIX))
-            if kept != still:
-                what = f"{where}: {kept} {unit} held, but {still} in open reservations"
-                found.append(Finding(what, _FIX))
+        where = row.replace(":", " ", 1).replace(":", ", ", 1)
+        found += differences(where, spent, booked[row], holds, held[row], _FIX)
     known = {row for row, _, _ in rows}
     for row, sums in {**booked, **held}.items():
         if row not in known and any(sums):

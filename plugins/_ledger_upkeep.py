@@ -6,9 +6,10 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from plugins._ledger import UNITS, Amount, Finding, Posting, Room, Row, UnknownBudget
+from plugins._ledger import Amount, Finding, Posting, Room, Row, UnknownBudget
 from plugins._ledger_sql import current_row, load_budgets
 from plugins._ledger_time import DAY_S, StoreTime, period_end
+from plugins._ledger_words import differences
 
 __all__ = ["accept", "check", "fold", "merge", "postings", "rooms"]
 
@@ -93,20 +94,8 @@ def check(db: sqlite3.Connection, wall_us: int) -> list[Finding]:
         held = _held(db)
         for row, id_, spent, holds in _counters(db):
             where = f"{row.budget}, {row.period} {row.start}"
-            for unit, counted, posted, kept, open_ in zip(
-                UNITS,
-                spent,
-                booked.pop(id_, (0, 0, 0)),
-                holds,
-                held.pop(id_, (0, 0, 0)),
-                strict=True,
-            ):
-                if counted != posted:
-                    what = f"{where}: {counted} {unit} spent, but {posted} in the journal"
-                    found.append(Finding(what, fix))
-                if kept != open_:
-                    what = f"{where}: {kept} {unit} held, but {open_} in open reservations"
-                    found.append(Finding(what, fix))
+            posted, still = booked.pop(id_, (0, 0, 0)), held.pop(id_, (0, 0, 0))
+            found += differences(where, spent, posted, holds, still, fix)
         for id_, sums in {**booked, **held}.items():
             if any(sums):
                 found.append(Finding(f"counter {id_} is missing", fix))

@@ -207,7 +207,7 @@ TABLE: dict[str, dict[str, str]] = {
         "_ledger_sqlite": "_ledger _ledger_apart _ledger_file _ledger_here _ledger_time"
         " _ledger_upkeep _ledger_words _ledger_writer",
         "_ledger_time": "",
-        "_ledger_upkeep": "_ledger _ledger_sql _ledger_time",
+        "_ledger_upkeep": "_ledger _ledger_sql _ledger_time _ledger_words",
         "_ledger_words": "_ledger",
         "_ledger_writer": "_ledger _ledger_file _ledger_sql _ledger_upkeep _ledger_words",
         # What a fleet knows together, beside the ledger.
