@@ -15,6 +15,7 @@ from plugins._consumer import ALIAS_KEY, consumer_of
 from plugins._errors import ClientError
 from plugins._runtime import Runtime
 from router_config import load
+from tests.wiring import PLUGINS, wiring
 
 TOKEN = hashlib.sha256(b"sk-of-the-database").hexdigest()
 FILE: dict[str, Any] = {
@@ -28,20 +29,7 @@ FILE: dict[str, Any] = {
             "model_info": {"id": "d", "mode": "embedding"},
         }
     ],
-    "litellm_settings": {
-        "callbacks": [
-            *("plugins.gateway.handler", "plugins.budget.handler", "plugins.matryoshka.handler"),
-            "plugins.health.handler",
-        ],
-        "custom_provider_map": [
-            {"provider": "qwen3", "custom_handler": "plugins.provider.handler"}
-        ],
-    },
-    "router_settings": {"num_retries": 0, "disable_cooldowns": True},
-    "general_settings": {
-        "master_key": "os.environ/LITELLM_MASTER_KEY",
-        "custom_auth": "plugins.keys.handler",
-    },
+    **wiring(*PLUGINS, "health"),
     "embedding_router": {
         "budgets": {"key:*": {"usd": 1, "period": "month"}},
         "keys": {"ann": {"sha256": ["0" * 64], "region": "eu"}},

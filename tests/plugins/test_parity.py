@@ -28,6 +28,7 @@ from plugins._wire import Wire
 from router_config import load
 from router_config.sandbox import Sandbox
 from tests.plugins.readings import ROWS, rows
+from tests.wiring import wiring
 
 PROVIDERS = ("deepinfra", "nebius", "novita", "vllm", "tei", "infinity", "ollama", "scaleway")
 
@@ -68,13 +69,9 @@ def config_file(
         for order, one in enumerate(members, 1)
     ]
     account = {"account": {"usd": 1, "period": "lifetime"}}
-    handlers = ["plugins.gateway.handler", "plugins.matryoshka.handler"]
-    provider = {"provider": "qwen3", "custom_handler": "plugins.provider.handler"}
     data = {
         "model_list": models,
-        "litellm_settings": {"callbacks": handlers, "custom_provider_map": [provider]},
-        "router_settings": {"num_retries": 0, "disable_cooldowns": True},
-        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
+        **wiring("gateway", "matryoshka"),
         "embedding_router": {
             "budgets": account,
             "ledger": f"sqlite:///{folder}/ledger.db",

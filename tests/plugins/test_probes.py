@@ -25,6 +25,7 @@ from plugins._shared_sqlite import SqliteShared
 from plugins._wire import Wire
 from router_config import Config, load
 from router_config.sandbox import Sandbox
+from tests.wiring import wiring
 
 # With a free signal, without one, an own server.
 PAID, BARE, OWN = "deepinfra", "fireworks", "tei"
@@ -121,14 +122,7 @@ def config_of(box: Sandbox, folder: Path, **health: Any) -> Config:
     del own["model_info"]["budget"]
     made = {
         "model_list": [entry(PAID), entry(BARE), own],
-        "router_settings": {"num_retries": 0, "disable_cooldowns": True},
-        "litellm_settings": {
-            "callbacks": ["plugins.gateway.handler", "plugins.matryoshka.handler"],
-            "custom_provider_map": [
-                {"provider": "qwen3", "custom_handler": "plugins.provider.handler"}
-            ],
-        },
-        "general_settings": {"custom_auth": "plugins.keys.handler"},
+        **wiring("gateway", "matryoshka"),
         "embedding_router": {
             "budgets": {"account": {"usd": 1, "period": "lifetime"}},
             "health": health,

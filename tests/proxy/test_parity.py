@@ -17,6 +17,7 @@ import yaml
 from router_config.cli import main
 from router_config.sandbox import Sandbox, vectors
 from tests.proxy.harness import MASTER_KEY, PLAIN, Proxy, running
+from tests.wiring import PLUGINS, wiring
 
 WITHIN_S = 20.0
 # Who is sick, with what, and what the log says of it; None is accepted.
@@ -63,14 +64,9 @@ def config(box: Sandbox, path: Path) -> Path:
         },
         entry("plain", GOOD, 2),
     ]
-    handlers = ["plugins.gateway.handler", "plugins.budget.handler", "plugins.matryoshka.handler"]
-    handlers += ["plugins.health.handler", "plugins.parity.handler"]
-    provider = {"provider": "qwen3", "custom_handler": "plugins.provider.handler"}
     data = {
         "model_list": models,
-        "litellm_settings": {"callbacks": handlers, "custom_provider_map": [provider]},
-        "router_settings": {"num_retries": 0, "disable_cooldowns": True},
-        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
+        **wiring(*PLUGINS, "health", "parity"),
         "embedding_router": {
             "parity": {"sample": 1.0},
             "groups": {"proven": {"parity": "required"}},

@@ -20,6 +20,7 @@ from router_config.sandbox import Sandbox
 from tests.proxy.budgets import room
 from tests.proxy.harness import MASTER_KEY, PLAIN, Proxy, running
 from tests.sizes import size
+from tests.wiring import wiring
 
 GROUP = "qwen3-embedding-8b"
 BODY: dict[str, Any] = {"model": GROUP, "input": "text", "dimensions": 32}
@@ -61,17 +62,7 @@ class House:
         ]
         return {
             "model_list": entries,
-            "litellm_settings": {
-                "callbacks": ["plugins.gateway.handler", "plugins.matryoshka.handler"],
-                "custom_provider_map": [
-                    {"provider": "qwen3", "custom_handler": "plugins.provider.handler"}
-                ],
-            },
-            "router_settings": {"num_retries": 0, "disable_cooldowns": True},
-            "general_settings": {
-                "master_key": "os.environ/LITELLM_MASTER_KEY",
-                "custom_auth": "plugins.keys.handler",
-            },
+            **wiring("gateway", "matryoshka"),
             "embedding_router": {
                 "attempts": 2,
                 "cache": {"enabled": False},

@@ -12,6 +12,7 @@ import yaml
 from plugins._parity_reference import read
 from router_config.cli import main
 from router_config.sandbox import Sandbox
+from tests.wiring import wiring
 
 PROVIDERS = ("deepinfra", "nebius", "vllm")
 
@@ -40,13 +41,9 @@ def box(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sa
         for group, suffix in (("g", ""), ("bulk", "-bulk"))
         for order, one in enumerate(PROVIDERS, 1)
     ]
-    handlers = ["plugins.gateway.handler", "plugins.budget.handler", "plugins.matryoshka.handler"]
-    provider = {"provider": "qwen3", "custom_handler": "plugins.provider.handler"}
     config = {
         "model_list": models,
-        "litellm_settings": {"callbacks": handlers, "custom_provider_map": [provider]},
-        "router_settings": {"num_retries": 0, "disable_cooldowns": True},
-        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
+        **wiring(),
     }
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config))
