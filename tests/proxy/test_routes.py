@@ -114,3 +114,22 @@ def test_what_is_not_ours_is_left_alone(proxy: Proxy, box: Sandbox) -> None:
         files={"file": ("x.jsonl", json.dumps(LINE) + "\n")},
     )
     assert calls(box) == {"vllm": 1}, reply.text
+
+
+@pytest.mark.parametrize("target", ["plain", "solo-vllm"])
+def test_no_request_of_another_model_falls_back_to_ours_past_the_ledger(
+    proxy: Proxy, box: Sandbox, target: str
+) -> None:
+    """A client may name fallbacks itself, and that request was never admitted."""
+    box.fault("vllm", "status", status=401, times=1)  # LiteLLM's client repeats a 500
+    before = len(proxy.log())
+    body = {"model": "foreign", "input": "x", "fallbacks": [target]}
+    reply = ask(proxy, "POST", "/v1/embeddings", json=body)
+    assert reply.status_code >= 400, reply.text
+    assert calls(box) == {"vllm": 1}
+    # Before LiteLLM picks one, not only when it is about to call.
+    assert f"a request that was not admitted, to {target}" in proxy.log()[before:]
+    # That it was the refusal which ended it, and not LiteLLM: another model of theirs is reached.
+    box.fault("vllm", "status", status=401, times=1)  # LiteLLM's client repeats a 500
+    reply = ask(proxy, "POST", "/v1/embeddings", json={**body, "fallbacks": ["foreign-alias"]})
+    assert (reply.status_code, calls(box)["vllm"]) == (200, 3), reply.text
