@@ -74,7 +74,10 @@ class House:
 def configured(box: Sandbox, folder: Path) -> Setup:
     """Return the config, and put the callback that it names into *folder*."""
     setup = Setup(box, callbacks=("recorder.handler",))
-    setup.fallbacks = [{"asked": ["behind", "last"]}]
+    setup.fallbacks = [
+        {"asked": ["behind", "last"]},
+        {"plain-asked": ["plain-behind", "last"]},
+    ]
     add = setup.add
     # 20 tokens are held as 21. Five such calls fit, and three tokens more.
     add("free-first", "deepinfra", budget="free-tokens")
@@ -92,6 +95,8 @@ def configured(box: Sandbox, folder: Path) -> Setup:
     add("small-group", "vllm")
     add("asked", "deepinfra", budget="asked-first")
     add("behind", "nebius")
+    add("plain-asked", "deepinfra", budget="plain-asked-first")
+    add("plain-behind", "nebius", plain=True)
     add("last", "vllm")
     add("counted", "deepinfra", rpm=3)
     add("counted", "vllm", 2)
@@ -133,6 +138,9 @@ def configured(box: Sandbox, folder: Path) -> Setup:
                 "asked-first": {"tokens": 25, "period": life},
                 "group:asked": {"tokens": 6 * 20 + 4, "period": life},
                 "group:behind": {"tokens": 2 * 20 + 4, "period": life},
+                "plain-asked-first": {"tokens": 25, "period": life},
+                "group:plain-asked": {"tokens": 6 * 20 + 4, "period": life},
+                "group:plain-behind": {"tokens": 2 * 20 + 4, "period": life},
             },
             "keys": keys(
                 {

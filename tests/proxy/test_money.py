@@ -229,14 +229,16 @@ def test_a_client_out_of_budget_is_told_so_and_costs_nothing(house: House, name:
     assert (spent.tokens, spent.requests) == (fits * 20, fits)
 
 
-def test_a_request_that_falls_back_is_paid_by_both_groups(house: House) -> None:
+@pytest.mark.parametrize("whose", ["", "plain-"], ids=["ours", "plain"])
+def test_a_request_that_falls_back_is_paid_by_both_groups(house: House, whose: str) -> None:
     """A fallback group without room is passed over; the asked group without room is the end."""
-    got = [house.ask("asked", text_of(20, i)) for i in range(7)]
+    asked, behind = f"{whose}asked", f"{whose}behind"
+    got = [house.ask(asked, text_of(20, i)) for i in range(7)]
     assert [one.status_code for one in got] == [200] * 6 + [429]
-    assert served_by(got[:6]) == {"asked--deepinfra": 1, "behind--nebius": 2, "last--vllm": 3}
+    assert served_by(got[:6]) == {f"{asked}--deepinfra": 1, f"{behind}--nebius": 2, "last--vllm": 3}
     out_of_budget(got[6], "this model", resets=False)
     spent = {name: one.spent.tokens for name, one in rooms(house.state).items()}
-    assert (spent["group:asked"], spent["group:behind"]) == (120, 40)
+    assert (spent[f"group:{asked}"], spent[f"group:{behind}"]) == (120, 40)
 
 
 def test_every_key_of_a_wildcard_has_a_budget_of_its_own(house: House) -> None:
