@@ -154,6 +154,36 @@ def test_what_nobody_asked_for_ends_a_connection() -> None:
     assert got[2] == b"{}"
 
 
+def test_a_body_that_will_be_too_large_is_not_waited_for() -> None:
+    async def script(line: Line) -> None:
+        await line.request()
+        await line.send(OK + b"content-length: 1000000000\r\n\r\n{")
+        await line.gone()
+
+    got, _ = call(script, max_bytes=1000)
+    assert verdict(got) == (Fault.CORRUPT, True)
+
+
+def test_who_leaves_hangs_up_while_the_wire_goes_on() -> None:
+    begun = asyncio.Event()
+
+    async def script(line: Line) -> None:
+        await line.request()
+        begun.set()
+        await line.gone()
+
+    async def main() -> int:
+        async with serving(script) as peer, closing() as wire:
+            asking = asyncio.create_task(send(wire, peer.base))
+            await begun.wait()
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            await until(lambda: peer.open == 0)
+            return peer.open
+
+    assert asyncio.run(main()) == 0
+
+
 def test_an_end_that_the_event_loop_has_not_seen_yet_is_seen() -> None:
     async def main() -> list[Reply | ProviderFault]:
         got = []
