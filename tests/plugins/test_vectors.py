@@ -267,6 +267,14 @@ def test_a_prefix_of_zeros_is_refused() -> None:
     assert corrupt(caught) == "vector 1 is all zeros in its first 100 numbers"
 
 
+def test_what_is_not_finite_is_not_cut() -> None:
+    rows = unit_rows(2)
+    rows[1, 3] = np.nan
+    with pytest.raises(ProviderFault) as caught:
+        cut(rows, 100)
+    assert corrupt(caught) == "vector 1 has NaN or Infinity"
+
+
 @pytest.mark.parametrize("dimensions", [0, -1, NATIVE + 1])
 def test_impossible_dimensions_are_a_bug_of_the_caller(dimensions: int) -> None:
     with pytest.raises(ValueError, match="cannot cut"):
