@@ -76,26 +76,9 @@ def rank(
 
 def _levels(groups: Sequence[Sequence[Candidate]]) -> Iterator[list[Candidate]]:
     for group in groups:
-        if not isinstance(group, tuple):
-            yield from _by_order(group)
-            continue
-        known = _sorted.get(id(group))
-        if known is None or known[0] is not group:
-            if len(_sorted) >= _MOST_SORTED:
-                _sorted.clear()
-            known = _sorted[id(group)] = group, _by_order(group)
-        yield from known[1]
-
-
-# A configuration's groups are the same tuples in every request; one that stands here stays alive,
-# so that no other gets its id.
-_sorted: dict[int, tuple[tuple[Candidate, ...], list[list[Candidate]]]] = {}
-_MOST_SORTED = 256
-
-
-def _by_order(group: Sequence[Candidate]) -> list[list[Candidate]]:
-    ordered = sorted(group, key=lambda one: one.order)  # stable: file order inside an order
-    return [list(level) for _, level in groupby(ordered, key=lambda one: one.order)]
+        ordered = sorted(group, key=lambda one: one.order)  # stable: file order inside an order
+        for _, level in groupby(ordered, key=lambda one: one.order):
+            yield list(level)
 
 
 def _weighted(candidates: list[Candidate], draw: Callable[[], float], share: Share) -> Candidate:
